@@ -1,0 +1,346 @@
+"""The configuration file `~/.flexllm/config.yaml`, the environment, and which of them wins.
+
+Precedence for base URL, key and model: arguments > the entry named by the model argument >
+FLEXLLM_BASE_URL, FLEXLLM_API_KEY, FLEXLLM_MODEL > OPENAI_BASE_URL, OPENAI_API_KEY, OPENAI_MODEL >
+the default entry. `${NAME}` in a text of the file is replaced by that environment variable.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from flexllm_core.credentials import key_from_environment
+from flexllm_core.endpoint import EndpointConfig, endpoint_from, first_error, known_endpoint_keys
+from flexllm_core.errors import ConfigError, NotConfiguredError
+from flexllm_core.options import SaveInput, unknown_name_message
+
+MAX_WARNINGS = 50
+OPENAI_BASE_URL = "https://api.openai.com/v1"
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+class BatchConfig(BaseModel):
+    """The `batch` section: defaults for every batch. An endpoint's own value wins over these.
+
+    Attributes:
+        concurrency: Rows in flight.
+        max_qps: Requests per second for each endpoint.
+        timeout: Seconds for each attempt.
+        retry_times: Retries after the first attempt of a row.
+        cache: Use the response cache.
+        cache_ttl: Seconds that a cached answer stays valid; 0 for ever.
+        return_usage: Write token counts into the output lines.
+        track_cost: Show the running cost.
+        save_input: What output lines keep of the input: true, "last" or false.
+        endpoints: Several endpoints that share the work.
+        fallback: On failure go to another endpoint.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+
+    concurrency: int | None = Field(default=None, ge=1)
+    max_qps: float | None = Field(default=None, gt=0)
+    timeout: float | None = Field(default=None, gt=0)
+    retry_times: int | None = Field(default=None, ge=0)
+    cache: bool = False
+    cache_ttl: float = Field(default=0, ge=0)
+    return_usage: bool = True
+    track_cost: bool = True
+    save_input: SaveInput = True
+    endpoints: tuple[EndpointConfig, ...] = ()
+    fallback: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A configuration file that was read and checked.
+
+    Attributes:
+        path: The file, None when there is none.
+        default: Name of the default model.
+        models: The entries, in the file's order. `${NAME}` is expanded only when an entry is used, so
+            that a missing variable harms only the entries that need it.
+        batch: The `batch` section.
+        warnings: Unknown keys and the like, for the user to see.
+    """
+
+    path: Path | None = None
+    default: str | None = None
+    models: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
+    batch: BatchConfig = field(default_factory=BatchConfig)
+    warnings: tuple[str, ...] = ()
+
+    def names(self) -> list[str]:
+        """The names under which the entries can be asked for."""
+        return [str(entry.get("name") or entry.get("id") or entry.get("model")) for entry in self.models]
+
+    def find(self, name: str, env: Mapping[str, str]) -> EndpointConfig | None:
+        """The entry called `name`, by name first and by model id second, or None."""
+        for keys in (("name",), ("id", "model")):
+            for number, entry in enumerate(self.models):
+                if any(entry.get(key) == name for key in keys):
+                    return self._entry(number, env)
+        return None
+
+    def _entry(self, number: int, env: Mapping[str, str]) -> EndpointConfig:
+        where = f"{self.path}: models[{number}]"
+        entry = self.models[number]
+        if not (entry.get("id") or entry.get("model")):
+            entry = {**entry, "model": entry.get("name")}  # a name alone is the model's id too
+        return endpoint_from(expand(entry, env, where), where)
+
+    def wire_model(self, name: str, env: Mapping[str, str]) -> str:
+        """The model id that `name` stands for: that of the entry called so, or `name` itself."""
+        entry = self.find(name, env)
+        return entry.model or name if entry else name
+
+
+def default_path(env: Mapping[str, str]) -> Path:
+    """`FLEXLLM_CONFIG`, or `~/.flexllm/config.yaml`."""
+    named = env.get("FLEXLLM_CONFIG")
+    return _expand_home(named) if named else Path.home() / ".flexllm" / "config.yaml"
+
+
+def _expand_home(path: str | Path) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise NotConfiguredError(f"{path}: no such configuration file: that user's home is not known") from None
+
+
+def load_config(path: str | Path | None = None, env: Mapping[str, str] | None = None) -> Config:
+    """Read and check the configuration file.
+
+    Args:
+        path: The file; by default the one of `default_path`, which need not exist unless it is named
+            by `FLEXLLM_CONFIG`.
+        env: Environment variables; by default the process's.
+
+    Raises:
+        NotConfiguredError: A file that was named does not exist.
+        ConfigError: The file is unusable; the message has the file and the key path.
+    """
+    env = os.environ if env is None else env
+    named = path is not None or bool(env.get("FLEXLLM_CONFIG"))
+    try:
+        file = _expand_home(path) if path is not None else default_path(env)
+    except RuntimeError:  # a container's user may have no home; then there is no file there either
+        return Config()
+    from flexllm_core.yaml_reader import read_text  # only who has a file pays for the parser
+
+    try:
+        text = read_text(file)
+    except FileNotFoundError:
+        if named:
+            raise NotConfiguredError(f"{file}: no such configuration file") from None
+        return Config()
+    return parse_config(text, file, env)
+
+
+def parse_config(text: str, file: Path, env: Mapping[str, str]) -> Config:
+    """Check the text of a configuration file; `file` is for the messages."""
+    from flexllm_core.yaml_reader import parse_yaml
+
+    data = parse_yaml(text, str(file))
+    if data is None:
+        return Config(path=file)
+    if not isinstance(data, dict):
+        raise ConfigError(f"{file}: expected keys `default`, `models` and `batch`, found {_kind(data)}")
+    warnings: list[str] = []
+    data = _known_only(data, {"default", "models", "batch"}, f"{file}", warnings)
+    models = _model_entries(data.get("models"), file, warnings)
+    default = data.get("default")
+    if default is not None and not isinstance(default, str):
+        raise ConfigError(f"{file}: default: expected the name of a model, found {_kind(default)}")
+    batch = _batch_section(data.get("batch"), file, env, warnings)
+    return Config(path=file, default=default, models=models, batch=batch, warnings=tuple(warnings))
+
+
+def _model_entries(value: object, file: Path, warnings: list[str]) -> tuple[Mapping[str, Any], ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, list):
+        raise ConfigError(f"{file}: models: expected a list of entries, found {_kind(value)}")
+    entries = []
+    for number, entry in enumerate(value):
+        where = f"{file}: models[{number}]"
+        if not isinstance(entry, dict):
+            raise ConfigError(f"{where}: expected keys such as `id` and `base_url`, found {_kind(entry)}")
+        known = _known_only(entry, known_endpoint_keys(), where, warnings)
+        if not (known.get("name") or known.get("id") or known.get("model")):
+            raise ConfigError(f"{where}: has neither `id` nor `name`")
+        endpoint_from(_without_variables(known), where)
+        entries.append(known)
+    return tuple(entries)
+
+
+def _batch_section(value: object, file: Path, env: Mapping[str, str], warnings: list[str]) -> BatchConfig:
+    if value is None:
+        return BatchConfig()
+    if not isinstance(value, dict):
+        raise ConfigError(f"{file}: batch: expected keys, found {_kind(value)}")
+    data = _known_only(value, BatchConfig.model_fields, f"{file}: batch", warnings)
+    endpoints = data.get("endpoints") or []
+    if not isinstance(endpoints, list) or not all(isinstance(entry, dict) for entry in endpoints):
+        raise ConfigError(f"{file}: batch.endpoints: expected a list of entries")
+    data["endpoints"] = tuple(
+        endpoint_from(
+            expand(_known_only(entry, known_endpoint_keys(), where, warnings), env, where),
+            where,
+        )
+        for number, entry in enumerate(endpoints)
+        for where in [f"{file}: batch.endpoints[{number}]"]
+    )
+    try:
+        return BatchConfig.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(f"{file}: batch.{first_error(error)}") from None
+
+
+def expand(entry: Mapping[str, Any], env: Mapping[str, str], where: str) -> dict[str, Any]:
+    """Replace `${NAME}` in every text of an entry, however deep.
+
+    Raises:
+        ConfigError: A variable is not set; the message names the key and the variable.
+    """
+    return {key: _expand(value, env, f"{where}.{key}") for key, value in entry.items()}
+
+
+def _expand(value: Any, env: Mapping[str, str], where: str) -> Any:
+    def found(match: re.Match[str]) -> str:
+        text = env.get(match[1])
+        if text is None:
+            raise ConfigError(f"{where}: the environment variable {match[1]} is not set")
+        return text
+
+    if isinstance(value, str):
+        return _VARIABLE.sub(found, value)
+    if isinstance(value, dict):
+        return {key: _expand(item, env, f"{where}.{_key_text(key)}") for key, item in value.items()}
+    if isinstance(value, list):
+        return [_expand(item, env, f"{where}[{number}]") for number, item in enumerate(value)]
+    return value
+
+
+def _key_text(key: object) -> str:
+    """A key for a message; keys from files may be of any type and size."""
+    return key[:80] if isinstance(key, str) else type(key).__name__
+
+
+def _without_variables(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """The entry without what cannot be checked before its variables are known."""
+    return {key: value for key, value in entry.items() if not _has_variable(value)}
+
+
+def _has_variable(value: Any) -> bool:
+    if isinstance(value, str):
+        return _VARIABLE.search(value) is not None
+    if isinstance(value, dict):
+        return any(map(_has_variable, value.values()))
+    return isinstance(value, list) and any(map(_has_variable, value))
+
+
+def _known_only(data: Mapping[Any, Any], known: Any, where: str, warnings: list[str]) -> dict[str, Any]:
+    """Leave unknown keys out, with a warning that suggests the nearest known one."""
+    out = {}
+    for key, value in data.items():
+        if key in known:
+            out[key] = value
+        elif len(warnings) < MAX_WARNINGS:
+            warnings.append(f"{where}: {unknown_name_message('key', key, known)}; it is ignored")
+    return out
+
+
+def _kind(value: object) -> str:
+    names = {
+        dict: "a mapping",
+        list: "a list",
+        str: "a text",
+        bool: "true or false",
+        int: "a number",
+        float: "a number",
+        type(None): "nothing",
+    }
+    return names.get(type(value), type(value).__name__)
+
+
+def resolve_endpoint(
+    config: Config,
+    *,
+    model: str | None = None,
+    base_url: str | None = None,
+    api_key: str | None = None,
+    provider: str | None = None,
+    env: Mapping[str, str] | None = None,
+) -> EndpointConfig:
+    """The endpoint that arguments, environment and file name together.
+
+    Raises:
+        NotConfiguredError: The model is not configured and nothing says where it is, or there is no
+            model at all; the message says what to do.
+        ConfigError: The entry or an argument is unusable.
+    """
+    env = os.environ if env is None else env
+    entry = config.find(model, env) if model else None
+    if entry is None:
+        entry = _without_entry(config, model, base_url, provider, env)
+    merged: dict[str, Any] = entry.model_dump(exclude_unset=True)
+    if base_url:
+        merged["base_url"] = base_url
+        if entry.base_url != base_url.strip().rstrip("/"):
+            # What may hold a secret or lowers a guard is never sent to a host that it was not written beside.
+            for name in ("api_key", "headers", "verify"):
+                merged.pop(name, None)
+    if api_key:
+        merged["api_key"] = api_key
+    if provider:
+        merged["provider"] = provider
+    endpoint = endpoint_from(merged, entry.label)
+    if endpoint.api_key is None:
+        key = key_from_environment(endpoint.base_url, endpoint.provider, env)
+        endpoint = endpoint.model_copy(update={"api_key": key}) if key else endpoint
+    return endpoint
+
+
+def _without_entry(
+    config: Config, model: str | None, base_url: str | None, provider: str | None, env: Mapping[str, str]
+) -> EndpointConfig:
+    """The endpoint where the model argument names no entry: each value from the first place that has it."""
+    name, url, source = model, base_url, "options"
+    other_vendor = provider not in (None, "auto", "openai")
+    for prefix in ("FLEXLLM",) if other_vendor else ("FLEXLLM", "OPENAI"):
+        if not url and (url := env.get(f"{prefix}_BASE_URL", "").strip()):
+            source = f"{prefix}_BASE_URL"
+        name = name or env.get(f"{prefix}_MODEL", "").strip()
+        if name and not url and (entry := config.find(name, env)):
+            return entry
+        if name and url:
+            return endpoint_from({"model": config.wire_model(name, env), "base_url": url}, source)
+    default = config.default or (config.names()[0] if config.models else None)
+    if name:
+        return _at_vendor(config, name, provider, env)
+    entry = config.find(default, env) if default else None
+    if entry is None:
+        what = f"the default model {default!r} is not among the models" if default else "no model is configured"
+        raise NotConfiguredError(f"{what}; run `flexllm init`, or give --model and --base-url, or set FLEXLLM_MODEL")
+    return endpoint_from({"model": entry.model, "base_url": url}, source) if url else entry
+
+
+def _at_vendor(config: Config, model: str, provider: str | None, env: Mapping[str, str]) -> EndpointConfig:
+    """The endpoint of a model of which only the vendor is known, by the provider argument or by OpenAI's key."""
+    if provider and provider != "auto":
+        return endpoint_from({"model": model, "provider": provider}, "options")
+    if env.get("OPENAI_API_KEY", "").strip():
+        return endpoint_from({"model": model, "base_url": OPENAI_BASE_URL}, "OPENAI_API_KEY")
+    known = ", ".join(config.names()) or "none"
+    raise NotConfiguredError(
+        f"unknown model {model!r}: it is not in {config.path or 'a configuration file'} (configured: {known}) "
+        "and no base URL is given; run `flexllm init`, or give --base-url or FLEXLLM_BASE_URL"
+    )

@@ -1,0 +1,133 @@
+"""What a call gives back: the answer, its usage, and the events of a stream."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Literal
+
+FinishReason = str
+"""Why the model stopped, in OpenAI's words: `stop`, `length`, `tool_calls`, `content_filter`, or `other`;
+a reason that is not known is kept as it came."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one call, in one normal form for all vendors.
+
+    Attributes:
+        prompt_tokens: Input tokens, cached ones and cache writes included.
+        completion_tokens: Output tokens, reasoning included.
+        total_tokens: Both together.
+        cached_tokens: Input tokens that were read from the vendor's prompt cache.
+        cache_write_tokens: Input tokens that were written to it.
+        reasoning_tokens: Output tokens spent on thinking.
+    """
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    total_tokens: int = 0
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
+
+    def to_dict(self) -> dict[str, int]:
+        """The usage as JSON; the three details only where they are not 0."""
+        out = {
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": self.completion_tokens,
+            "total_tokens": self.total_tokens,
+        }
+        for name in ("cached_tokens", "cache_write_tokens", "reasoning_tokens"):
+            value: int = getattr(self, name)
+            if value:
+                out[name] = value
+        return out
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.total_tokens + other.total_tokens,
+            self.cached_tokens + other.cached_tokens,
+            self.cache_write_tokens + other.cache_write_tokens,
+            self.reasoning_tokens + other.reasoning_tokens,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A function that the model wants called. `arguments` is the JSON text as the model wrote it."""
+
+    id: str
+    name: str
+    arguments: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """The call in OpenAI's shape, as it stands on an assistant message."""
+        return {"id": self.id, "type": "function", "function": {"name": self.name, "arguments": self.arguments}}
+
+
+@dataclass(slots=True)
+class ChatCompletionResult:
+    """The answer to one call.
+
+    Attributes:
+        content: The text, None when the model only called tools.
+        reasoning_content: The text of its thinking, where the endpoint gives it.
+        tool_calls: Functions to call; empty when there are none.
+        finish_reason: Why it stopped (`FinishReason`); None when the server did not say.
+        usage: Tokens; None when the server did not say.
+        model: The model that answered, by the server's word.
+        provider: `openai`, `claude`, `gemini` or `vertex`.
+        endpoint: Name or base URL of the endpoint.
+        response_id: The vendor's id of the answer.
+        assistant_message: The message to put into the next turn's messages, opaque blocks included.
+        raw: The server's JSON, when it was asked for; `data` is another name of it.
+        choices: The texts of all choices when `n` was above 1; `content` is the first.
+        cached: The answer came from the response cache and cost nothing.
+        attempts: Requests sent for this answer.
+        latency: Seconds of the successful request; for a stream, until its end.
+        time_to_first_token: Seconds until the first token of a stream.
+        cost: US dollars; None when the price is unknown.
+        cost_source: Where the price came from; `provider` when the answer itself said its cost.
+    """
+
+    content: str | None
+    reasoning_content: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    finish_reason: FinishReason | None = None
+    usage: Usage | None = None
+    model: str | None = None
+    provider: str | None = None
+    endpoint: str | None = None
+    response_id: str | None = None
+    assistant_message: dict[str, Any] | None = field(default=None, repr=False)
+    raw: Any = field(default=None, repr=False)
+    choices: tuple[str | None, ...] = field(default=(), repr=False)
+    cached: bool = False
+    attempts: int = 1
+    latency: float | None = None
+    time_to_first_token: float | None = None
+    cost: Decimal | None = None
+    cost_source: str | None = None
+
+    @property
+    def data(self) -> Any:
+        """Another name of `raw`."""
+        return self.raw
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEvent:
+    """One event of a stream.
+
+    Attributes:
+        type: `content` and `reasoning` carry `text`; `tool_call` carries a whole call in `tool_call`;
+            `done` is the last event and carries the whole answer in `result`.
+    """
+
+    type: Literal["content", "reasoning", "tool_call", "done"]
+    text: str = ""
+    tool_call: ToolCall | None = None
+    result: ChatCompletionResult | None = None
