@@ -1,0 +1,192 @@
+"""ProviderClient: the ChatModel over one endpoint. Builds the wire request, sends it, reads the answer."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import AsyncGenerator, Callable
+from typing import Any
+
+from flexllm_core.endpoint import EndpointConfig
+from flexllm_core.errors import LLMConnectionError, LLMRequestError, LLMResponseError
+from flexllm_core.requests import ChatRequest
+from flexllm_core.results import ChatCompletionResult, StreamEvent
+from flexllm_providers.detect import detect_provider
+from flexllm_providers.http import HttpRequest, HttpResponse, StreamResponse, Timeouts, Transport
+from flexllm_providers.sse import SSEParser
+from flexllm_providers.target import target_from
+from flexllm_providers.transport import create_transport
+from flexllm_providers.wires import find_wire
+
+DEFAULT_TIMEOUT = 600.0
+"""Seconds for one attempt, as in the vendors' SDKs."""
+
+MAX_ERROR_BODY = 64 * 1024
+
+_left_behind: list[object] = []
+"""Transports of parent processes. They are kept: to collect them would meddle with the parent's loop."""
+
+
+class ProviderClient:
+    """One endpoint.
+
+    Args:
+        endpoint: Where, with which key and model.
+        transport: Sends the requests instead of a transport of our own: a `Transport`, or any
+            `httpx.AsyncBaseTransport` (a mock, an ASGI app, a recorder).
+
+    Raises:
+        ConfigError: The endpoint's settings are unusable.
+    """
+
+    def __init__(self, endpoint: EndpointConfig, *, transport: Any = None) -> None:
+        self.endpoint = endpoint
+        self.provider = endpoint.provider if endpoint.provider != "auto" else detect_provider(endpoint.base_url)
+        self._wire = find_wire(self.provider)
+        self.target = target_from(endpoint, self._wire.default_base_url)
+        self.timeouts = Timeouts(total=endpoint.timeout or DEFAULT_TIMEOUT)
+        self._make_transport: Callable[[], Transport] = lambda: create_transport(
+            self.target.base_url, proxy=endpoint.proxy, verify=endpoint.verify, transport=transport
+        )
+        # A transport's connections belong to the loop and the process that made them.
+        self._transports: dict[asyncio.AbstractEventLoop, Transport] = {}
+        self._pid = os.getpid()
+
+    def __repr__(self) -> str:
+        return f"ProviderClient({self.target.label!r}, model={self.target.model!r})"
+
+    def _transport(self, loop: asyncio.AbstractEventLoop) -> Transport:
+        transport = self._transports.get(loop)
+        if transport is None:
+            self._forget_the_dead()
+            transport = self._transports[loop] = self._make_transport()
+        return transport
+
+    def _forget_the_dead(self) -> None:
+        """Drop the transports that nobody can close any more: of closed loops, and in a forked child of all loops."""
+        if self._pid != os.getpid():
+            _left_behind.append(self._transports)
+            self._transports, self._pid = {}, os.getpid()
+        for loop in [loop for loop in self._transports if loop.is_closed()]:
+            del self._transports[loop]
+
+    async def complete(self, request: ChatRequest) -> ChatCompletionResult:
+        """Answer a request with one HTTP request.
+
+        Raises:
+            LLMRequestError: There is no answer; the error has the endpoint, model and kind.
+            ConfigError: The endpoint cannot do what the request asks for.
+        """
+        loop = asyncio.get_running_loop()
+        http_request = self._wire.encode(request, self.target, stream=False)
+        started = loop.time()
+        try:
+            response = await self._transport(loop).send(http_request, self.timeouts)
+        except LLMRequestError as error:
+            self._name(error, request)
+            raise
+        if not 200 <= response.status < 300:
+            raise self._wire.decode_error(response, request, self.target, time.time())
+        result = self._wire.decode(response, request, self.target, time.time())
+        result.latency = loop.time() - started
+        return result
+
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
+        """Answer a request as events. Closing the generator closes the connection.
+
+        Raises:
+            LLMRequestError: There is no answer, or the stream was cut.
+        """
+        loop = asyncio.get_running_loop()
+        http_request = self._wire.encode(request, self.target, stream=True)
+        started = loop.time()
+        first_token: float | None = None
+        async with contextlib.aclosing(self._events(http_request, request, loop)) as events:
+            async for event in events:
+                if first_token is None and event.type != "done":
+                    first_token = loop.time() - started
+                if event.result is not None:
+                    event.result.latency = loop.time() - started
+                    event.result.time_to_first_token = first_token
+                yield event
+
+    async def _events(
+        self, http_request: HttpRequest, request: ChatRequest, loop: asyncio.AbstractEventLoop
+    ) -> AsyncGenerator[StreamEvent, None]:
+        response: StreamResponse | None = None
+        try:
+            response = await self._transport(loop).stream(http_request, self.timeouts)
+            if not 200 <= response.status < 300:
+                raise self._wire.decode_error(await _read(response, MAX_ERROR_BODY), request, self.target, time.time())
+            if "text/event-stream" not in response.headers.get("content-type", "text/event-stream").lower():
+                # The server answered at once: with an error inside a 200, or without streaming at all.
+                result = self._wire.decode(await _read(response), request, self.target, time.time())
+                for event in _as_events(result):
+                    yield event
+                return
+            decoder = self._wire.stream_decoder(request, self.target, time.time())
+            parser = SSEParser()
+            try:
+                async for chunk in response:
+                    for sse in parser.feed(chunk):
+                        for event in decoder.feed(sse):
+                            yield event
+            except LLMConnectionError:
+                if not decoder.finished:  # a connection that breaks after the answer takes nothing from it
+                    raise
+            for sse in parser.close():
+                for event in decoder.feed(sse):
+                    yield event
+            for event in decoder.close():
+                yield event
+        except (LLMConnectionError, LLMResponseError) as error:
+            self._name(error, request)
+            raise
+        finally:
+            if response is not None:
+                await response.aclose()
+
+    def _name(self, error: LLMRequestError, request: ChatRequest) -> None:
+        """Tell the transport's error what only the client knows: which endpoint and model."""
+        error.endpoint = self.target.label
+        error.model = request.model or self.target.model
+
+    async def aclose(self) -> None:
+        """Close every connection. Those of other running loops are closed there, soon, without waiting for them.
+
+        Waiting could be for ever: the other loop may be the one that waits for this call, as a
+        notebook's does in `close()`.
+        """
+        self._forget_the_dead()
+        here = asyncio.get_running_loop()
+        transports, self._transports = self._transports, {}
+        for loop, transport in transports.items():
+            if loop is not here and loop.is_running():
+                asyncio.run_coroutine_threadsafe(transport.aclose(), loop)
+        if here in transports:
+            await transports[here].aclose()
+
+
+async def _read(response: StreamResponse, limit: int | None = None) -> HttpResponse:
+    """The rest of a streamed body, at most `limit` bytes of it."""
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in response:
+        chunks.append(chunk)
+        size += len(chunk)
+        if limit is not None and size >= limit:
+            break
+    return HttpResponse(response.status, response.headers, b"".join(chunks)[:limit])
+
+
+def _as_events(result: ChatCompletionResult) -> list[StreamEvent]:
+    """A whole answer as the events that a stream of it would have had."""
+    events = []
+    if result.reasoning_content:
+        events.append(StreamEvent("reasoning", result.reasoning_content))
+    if result.content:
+        events.append(StreamEvent("content", result.content))
+    events.extend(StreamEvent("tool_call", tool_call=call) for call in result.tool_calls)
+    return [*events, StreamEvent("done", result=result)]

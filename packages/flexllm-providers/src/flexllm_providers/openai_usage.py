@@ -1,0 +1,57 @@
+"""Token counts of OpenAI-compatible servers, normalised: the vendors count caches and reasoning differently."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from flexllm_core.results import Usage
+
+
+def _count(source: Mapping[str, Any], key: str) -> int:
+    value = source.get(key)
+    return value if type(value) is int and value > 0 else 0
+
+
+def _details(source: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = source.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def decode_usage(usage: object) -> Usage | None:
+    """The normal form of a `usage` object, None when there is none or it holds no counts.
+
+    DeepSeek says `prompt_cache_hit_tokens`. xAI counts reasoning outside `completion_tokens` while
+    the total includes it: that is recognised by the sum.
+    """
+    if not isinstance(usage, dict):
+        return None
+    if all(type(usage.get(key)) is not int for key in ("prompt_tokens", "completion_tokens", "total_tokens")):
+        return None  # unknown is not 0
+    prompt, completion = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
+    prompt_details = _details(usage, "prompt_tokens_details")
+    reasoning = _count(_details(usage, "completion_tokens_details"), "reasoning_tokens")
+    total = _count(usage, "total_tokens")
+    if reasoning and total == prompt + completion + reasoning:
+        completion += reasoning
+    return Usage(
+        prompt_tokens=prompt,
+        completion_tokens=completion,
+        total_tokens=total or prompt + completion,
+        cached_tokens=_count(prompt_details, "cached_tokens") or _count(usage, "prompt_cache_hit_tokens"),
+        cache_write_tokens=_count(prompt_details, "cache_write_tokens"),
+        reasoning_tokens=reasoning,
+    )
+
+
+def reported_cost(usage: object) -> Decimal | None:
+    """US dollars that the provider says the call cost (OpenRouter's `usage.cost`), or None."""
+    cost = usage.get("cost") if isinstance(usage, dict) else None
+    if isinstance(cost, bool) or not isinstance(cost, int | float | str):
+        return None
+    try:
+        value = Decimal(str(cost))
+    except InvalidOperation:
+        return None
+    return value if value.is_finite() and value >= 0 else None
