@@ -1,0 +1,67 @@
+"""Batches with checkpoint and resume, limits, costs and cache over LLM endpoints."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flexllm_core.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from flexllm_batch.batch import (
+        Batch,
+        BatchSettings,
+    )
+    from flexllm_batch.client import (
+        BatchOptions,
+        LLMClient,
+    )
+    from flexllm_batch.cost import (
+        CostReport,
+    )
+    from flexllm_batch.items import (
+        BatchItem,
+        BatchResult,
+    )
+    from flexllm_batch.limits import (
+        Limited,
+    )
+    from flexllm_batch.records import (
+        RowShape,
+    )
+    from flexllm_batch.stats import (
+        RunStats,
+    )
+
+__all__ = [
+    "Batch",
+    "BatchItem",
+    "BatchOptions",
+    "BatchResult",
+    "BatchSettings",
+    "CostReport",
+    "LLMClient",
+    "Limited",
+    "RowShape",
+    "RunStats",
+]
+
+_HOMES = {
+    "flexllm_batch.batch": (
+        "Batch",
+        "BatchSettings",
+    ),
+    "flexllm_batch.client": (
+        "BatchOptions",
+        "LLMClient",
+    ),
+    "flexllm_batch.cost": ("CostReport",),
+    "flexllm_batch.items": (
+        "BatchItem",
+        "BatchResult",
+    ),
+    "flexllm_batch.limits": ("Limited",),
+    "flexllm_batch.records": ("RowShape",),
+    "flexllm_batch.stats": ("RunStats",),
+}
+
+__getattr__, __dir__ = lazy_exports(__name__, _HOMES)

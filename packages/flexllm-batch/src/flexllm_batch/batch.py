@@ -1,0 +1,274 @@
+"""One batch from its source to its outcomes: plan, run, journal, compaction."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from flexllm_batch.answers import AnswerIndex
+from flexllm_batch.journal import read_line as read_line_at
+from flexllm_batch.lines import error_line, success_line
+from flexllm_batch.output import OutputFile
+from flexllm_batch.plan import OnBadRow, Plan, ResumeMode, make_plan
+from flexllm_batch.progress import NoProgress, Progress
+from flexllm_batch.records import Record, RowShape
+from flexllm_batch.runner import Outcome, Runner
+from flexllm_batch.sources import MessageStream, RowSource, SpooledLines, read_records
+from flexllm_batch.stats import RunStats
+from flexllm_batch.stop_rules import FailureLimit, StopRules
+from flexllm_core.errors import InputError
+from flexllm_core.options import SaveInput
+from flexllm_core.protocol import ChatModel
+from flexllm_core.requests import ChatRequest
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSettings:
+    """How a batch is run.
+
+    Attributes:
+        model: Model of rows that name none.
+        params: Default params of every row.
+        extra_headers: HTTP headers of every row.
+        window: Rows in flight.
+        output: The output file, None for none.
+        save_input: What output lines keep of the input.
+        return_usage: Write token counts into the output lines.
+        resume: What to do with an output that has answers.
+        overwrite: Replace whatever output is there.
+        on_bad_row: What to do with rows that cannot be asked.
+        limit: Only the first so many rows.
+        shape: How rows are read.
+        max_failures: When to stop because of failures.
+        track_cost: Count rows of unknown cost.
+        flush_interval: Seconds between syncs of the output.
+    """
+
+    model: str | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    extra_headers: Mapping[str, str] = field(default_factory=dict)
+    window: int = 50
+    output: str | Path | None = None
+    save_input: SaveInput = True
+    return_usage: bool = True
+    resume: ResumeMode = "auto"
+    overwrite: bool = False
+    on_bad_row: OnBadRow = "fail"
+    limit: int | None = None
+    shape: RowShape = field(default_factory=RowShape)
+    max_failures: FailureLimit = field(default_factory=FailureLimit)
+    track_cost: bool = False
+    flush_interval: float = 1.0
+
+    def request(self, record: Record) -> ChatRequest:
+        """The request of a record: its own model and params over the run's."""
+        return ChatRequest(
+            messages=record.messages,
+            model=record.model or self.model,
+            params={**self.params, **record.params} if record.params else self.params,
+            extra_headers=self.extra_headers,
+        )
+
+
+class Batch:
+    """A batch over a source that can be read again, or over a stream of messages that cannot.
+
+    Args:
+        model: Answers the requests.
+        source: The rows.
+        settings: How.
+        on_outcome: Is called with each row's outcome; may return an awaitable for back-pressure.
+        progress: Looks on.
+        inputs: Input files, which the output must not be.
+    """
+
+    def __init__(
+        self,
+        model: ChatModel,
+        source: RowSource | MessageStream,
+        settings: BatchSettings,
+        *,
+        on_outcome: Callable[[Outcome], Awaitable[None] | None] | None = None,
+        progress: Progress | None = None,
+        inputs: list[Path] | None = None,
+    ) -> None:
+        self.settings = settings
+        self.source = source
+        self.progress = progress or NoProgress()
+        self.stats = RunStats(unknown_cost=0 if settings.track_cost else None)
+        self.plan: Plan | None = None
+        self.rules = StopRules(settings.window, settings.max_failures)
+        self._on_outcome = on_outcome
+        self._exhausted = False
+        self.output: OutputFile | None = None
+        if settings.output is not None:
+            self.output = OutputFile(
+                settings.output,
+                inputs=inputs or [],
+                resume=settings.resume,
+                overwrite=settings.overwrite,
+                save_input=settings.save_input,
+                flush_interval=settings.flush_interval,
+            )
+        self.runner = Runner(
+            model,
+            window=settings.window,
+            make_request=settings.request,
+            deliver=self._deliver,
+            rules=self.rules,
+            with_keys=self.output is not None,
+        )
+
+    def records(self) -> Iterator[Record]:
+        """The records of the source, all of them; none for a stream, which can be read only once."""
+        if isinstance(self.source, MessageStream):
+            return iter(())
+        return read_records(self.source, self.settings.shape)
+
+    async def prepare(self) -> Plan | None:
+        """Plan the run: lock and read the output, read all rows once. Sends nothing.
+
+        None for a stream without earlier answers, whose rows are not known before they come.
+
+        Raises:
+            InputError: A row cannot be asked, and `on_bad_row` is `fail`.
+            JournalError: The output cannot be used.
+        """
+        answers = self.output.open() if self.output else AnswerIndex()
+        try:
+            if isinstance(self.source, MessageStream) and len(answers):
+                self.source = await self.source.spool()
+            if isinstance(self.source, MessageStream):
+                if self.output is not None:
+                    self.output.accept(Plan(), "")
+                return None
+            self.plan = await asyncio.to_thread(self._make_plan, answers)
+            if self.plan.bad and self.settings.on_bad_row == "fail":
+                raise _bad_rows_error(self.plan)
+            if self.output is not None:
+                self.output.accept(self.plan, self._difference())
+        except BaseException:
+            self.close()
+            raise
+        self.stats.total = self.plan.total
+        self.stats.resumed = self.plan.kept
+        return self.plan
+
+    def _make_plan(self, answers: AnswerIndex) -> Plan:
+        with contextlib.ExitStack() as stack:
+            read_line: Callable[[int], bytes] = bytes
+            if self.output is not None and len(answers):
+                file = stack.enter_context(self.output.path.open("rb"))
+                read_line = partial(read_line_at, file.fileno())
+            return make_plan(
+                self.records(),
+                answers,
+                lambda record: self.settings.request(record).fingerprint(),
+                read_line,
+                limit=self.settings.limit,
+                save_input=self.settings.save_input,
+            )
+
+    def _difference(self) -> str:
+        """What differs from the run that wrote the output, as far as its first answer shows."""
+        sample = self.output.scan.sample if self.output else None
+        first = next((record for record in self.records() if record.error is None), None)
+        if sample is None or first is None:
+            return ""
+        if sample.get("input") == first.messages:
+            return (
+                f" (the input is the same; its answers are of model {sample.get('model')!r}, "
+                f"this run asks {first.model or self.settings.model!r}, or the parameters differ)"
+            )
+        return ""
+
+    async def run(self) -> RunStats:
+        """Ask what the plan leaves to ask; `prepare` comes first. Closes the output in the end.
+
+        Raises:
+            JournalError: The output cannot be written; everything written before is in it.
+        """
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        self.progress.start(self.stats, lambda: self.runner.in_flight)
+        try:
+            if self.output is not None:
+                self.output.begin()
+                for note in self.output.notes:
+                    self.progress.note(note)
+                self.output.start()
+            await self.runner.run(self._todo())
+            self._exhausted = not self.runner.stopped
+        finally:
+            self.stats.seconds = loop.time() - started
+            self.progress.stop()
+            try:
+                if self.output is not None:
+                    await self._finish(self.output)
+            finally:
+                self.close()
+        return self.stats
+
+    async def _finish(self, output: OutputFile) -> None:
+        plan = self.plan or Plan()
+        complete = self._exhausted and self.stats.left == 0
+        await output.finish(plan, self.records, complete=complete)
+
+    def _todo(self) -> Iterator[Record] | AsyncIterator[Record]:
+        if isinstance(self.source, MessageStream):
+            return self.source.records(self.settings.shape, self.settings.limit)
+        return self._open_records(self.source)
+
+    def _open_records(self, source: RowSource) -> Iterator[Record]:
+        """The records that have no answer yet."""
+        answered = self.output.is_answered if self.output and self.plan and len(self.plan.offsets) else None
+        skip_bad = self.settings.on_bad_row == "skip"
+        for record in read_records(source, self.settings.shape, self.settings.limit):
+            if answered is not None and answered(record.index):
+                continue
+            if record.error is not None and skip_bad:
+                self.stats.skipped += 1
+                continue
+            yield record
+
+    def _deliver(self, outcome: Outcome) -> Awaitable[None] | None:
+        """Count an outcome and write its line, at once: a finished row is never held back."""
+        settings, record = self.settings, outcome.record
+        if self.output is not None:
+            if outcome.result is not None and outcome.key is not None:
+                line = success_line(
+                    record,
+                    outcome.result,
+                    outcome.key,
+                    save_input=settings.save_input,
+                    return_usage=settings.return_usage,
+                )
+            else:
+                error = outcome.error or RuntimeError("the row has neither answer nor error")
+                line = error_line(record, error, outcome.key, save_input=settings.save_input)
+            self.output.write(record.index, line)
+        if outcome.result is not None:
+            self.stats.add_result(outcome.result)
+        elif outcome.error is not None:
+            self.stats.add_error(outcome.error)
+        return self._on_outcome(outcome) if self._on_outcome else None
+
+    def close(self) -> None:
+        """Close the output; a second call does nothing."""
+        if self.output is not None:
+            self.output.close()
+        if isinstance(self.source, SpooledLines):
+            self.source.close()
+
+
+def _bad_rows_error(plan: Plan) -> InputError:
+    first = plan.bad_rows[0]
+    more = f" (and {plan.bad - 1} more bad rows)" if plan.bad > 1 else ""
+    return InputError(
+        f"{first}{more}; nothing was sent. --on-bad-row skip leaves such rows out, record writes them as errors"
+    )

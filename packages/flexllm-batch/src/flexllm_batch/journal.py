@@ -1,0 +1,154 @@
+"""The journal: the output file while a run writes it. Append-only, one write for each finished row.
+
+Nothing that is finished is held in user space, so a killed process loses nothing; the disk is synced
+by group, so a power cut loses about a second at most.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+from flexllm_core.errors import JournalError
+
+_SYNC = getattr(os, "fdatasync", os.fsync)
+_BINARY = getattr(os, "O_BINARY", 0)
+
+
+class Journal:
+    """An output file open for appending; the caller holds its lock.
+
+    Args:
+        path: The file; made if it does not exist.
+        flush_interval: Seconds between two syncs while there is something to sync.
+    """
+
+    def __init__(self, path: Path, flush_interval: float = 1.0) -> None:
+        self.path = path
+        self.flush_interval = flush_interval
+        try:
+            self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | _BINARY, 0o666)
+            self.end = os.fstat(self.fd).st_size
+        except OSError as error:
+            raise JournalError(f"{path}: cannot be opened for writing: {error.strerror or error}") from error
+        self._dirty = False
+        self._sync_lock = threading.Lock()
+        self._syncing: asyncio.Task[None] | None = None
+        self.failure: JournalError | None = None
+
+    def append(self, line: bytes) -> int:
+        """Write one whole line; returns its offset.
+
+        Raises:
+            JournalError: It cannot be written (disk full ...). The part that was written is taken back,
+                so that only whole lines are in the file, and nothing can be appended any more.
+        """
+        if self.failure is not None:
+            raise self.failure
+        offset = self.end
+        try:
+            written = os.write(self.fd, line)
+            while written < len(line):
+                written += os.write(self.fd, line[written:])
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self.fd, offset)
+            self.failure = JournalError(
+                f"{self.path}: cannot be written: {error.strerror or error}; every line in it is whole, "
+                "and the same command goes on where this one stopped"
+            )
+            raise self.failure from error
+        self.end = offset + len(line)
+        self._dirty = True
+        return offset
+
+    def start_syncing(self) -> None:
+        """Sync every `flush_interval` seconds from now on, in a thread, until `stop_syncing`."""
+        self._syncing = asyncio.create_task(self._sync_for_ever())
+
+    async def _sync_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(self.flush_interval)
+            await asyncio.to_thread(self.sync)
+
+    async def stop_syncing(self) -> None:
+        """End the syncing and sync what is left.
+
+        Raises:
+            JournalError: A sync failed; what the disk holds is unknown then.
+        """
+        if self._syncing is not None:
+            self._syncing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._syncing
+            self._syncing = None
+        await asyncio.to_thread(self.sync)
+        if self.failure is not None:
+            raise self.failure
+
+    def sync(self) -> None:
+        """Wait until everything written is on the disk. A failure is kept and stops the next append."""
+        with self._sync_lock:  # a cancelled wait leaves its thread syncing
+            if not self._dirty:
+                return
+            self._dirty = False
+            try:
+                _SYNC(self.fd)
+            except OSError as error:
+                # Retrying would lie: after a failed sync the system may have dropped the data already.
+                self.failure = JournalError(f"{self.path}: cannot be synced to disk: {error.strerror or error}")
+
+    def close(self) -> None:
+        """Close the file; a second call does nothing."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def read_line(self, offset: int) -> bytes:
+        """The line at an offset, with its newline."""
+        return read_line(self.fd, offset)
+
+
+def read_line(fd: int, offset: int, guess: int = 4096) -> bytes:
+    """The line that starts at `offset` of an open file, with its newline."""
+    data = _pread(fd, guess, offset)
+    end = data.find(b"\n")
+    while end < 0:
+        more = _pread(fd, max(guess, len(data)), offset + len(data))
+        if not more:
+            return data
+        end = more.find(b"\n")
+        if end >= 0:
+            end += len(data)
+        data += more
+    return data[: end + 1]
+
+
+def _pread(fd: int, size: int, offset: int) -> bytes:
+    if hasattr(os, "pread"):
+        return os.pread(fd, size, offset)
+    os.lseek(fd, offset, os.SEEK_SET)  # Windows; appending moves the position itself
+    return os.read(fd, size)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in `folder` durable, where the system can."""
+    with contextlib.suppress(OSError, AttributeError):  # Windows cannot open folders
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def write_durably(path: Path, lines: Any) -> None:
+    """Append lines to a side file and sync it."""
+    with path.open("ab") as file:
+        for line in lines:
+            file.write(line)
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,121 @@
+"""The lines of the output file, written and read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flexllm_batch.records import Record
+from flexllm_core.errors import FlexLLMError, LLMRequestError
+from flexllm_core.json_codec import encode_json
+from flexllm_core.options import SaveInput
+from flexllm_core.results import ChatCompletionResult
+
+
+def saved_input(record: Record, save_input: SaveInput) -> dict[str, Any]:
+    """The `input` key of a row's line, or nothing."""
+    if not save_input:
+        return {}
+    return {"input": record.messages[-1:] if save_input == "last" else record.messages}
+
+
+def success_line(
+    record: Record, result: ChatCompletionResult, key: str, *, save_input: SaveInput, return_usage: bool
+) -> bytes:
+    """The line of an answered row, with its newline."""
+    line: dict[str, Any] = {
+        "index": record.index,
+        "output": result.content,
+        "status": "success",
+        **saved_input(record, save_input),
+        "metadata": record.metadata,
+    }
+    if return_usage and result.usage is not None:
+        line["usage"] = result.usage.to_dict()
+    line["finish_reason"] = result.finish_reason
+    line["model"] = result.model
+    line["endpoint"] = result.endpoint
+    if result.cost is not None:
+        line["cost"] = float(result.cost)
+    if result.reasoning_content:
+        line["reasoning"] = result.reasoning_content
+    if result.tool_calls:
+        line["tool_calls"] = [call.to_dict() for call in result.tool_calls]
+    if len(result.choices) > 1:
+        line["choices"] = list(result.choices)
+    if result.cached:
+        line["cached"] = True
+    line["attempts"] = result.attempts
+    if result.latency is not None:
+        line["latency"] = round(result.latency, 3)
+    line["key"] = key
+    return encode_json(line) + b"\n"
+
+
+def error_line(record: Record, error: Exception, key: str | None, *, save_input: SaveInput) -> bytes:
+    """The line of a failed row, with its newline."""
+    line: dict[str, Any] = {
+        "index": record.index,
+        "output": None,
+        "status": "error",
+        **saved_input(record, save_input),
+        "metadata": record.metadata,
+        "error": error_dict(error),
+    }
+    if isinstance(error, LLMRequestError):
+        line["endpoint"] = error.endpoint
+        line["attempts"] = error.attempts
+    if key is not None:
+        line["key"] = key
+    return encode_json(line) + b"\n"
+
+
+def error_dict(error: Exception) -> dict[str, Any]:
+    """An error as an output line holds it."""
+    if isinstance(error, LLMRequestError):
+        return error.to_dict()
+    retryable = not isinstance(error, FlexLLMError)
+    return {"type": type(error).__name__, "message": str(error), "retryable": retryable}
+
+
+def kept_part(record: Record, save_input: SaveInput) -> bytes:
+    """The part of a row's line that follows from its input: a line that has it needs no rewriting.
+
+    Inside a JSON text its quotes would be escaped, so finding it in a line means that it is there.
+    """
+    part = {"status": "success", **saved_input(record, save_input), "metadata": record.metadata}
+    return encode_json(part)[1:-1] + b","
+
+
+def rewritten(line: dict[str, Any], record: Record, save_input: SaveInput) -> bytes:
+    """A kept answer's line for the row that it now belongs to."""
+    answer = {
+        key: value for key, value in line.items() if key not in ("index", "output", "status", "input", "metadata")
+    }
+    return (
+        encode_json(
+            {
+                "index": record.index,
+                "output": line.get("output"),
+                "status": "success",
+                **saved_input(record, save_input),
+                "metadata": record.metadata,
+                **answer,
+            }
+        )
+        + b"\n"
+    )
+
+
+def is_output_line(value: object) -> bool:
+    """Whether a parsed line is one of ours."""
+    return (
+        isinstance(value, dict)
+        and type(value.get("index")) is int
+        and value.get("status") in ("success", "error")
+        and "output" in value
+        and (value["status"] == "error" or _is_key(value.get("key")))
+    )
+
+
+def _is_key(key: object) -> bool:
+    return isinstance(key, str) and len(key) == 32 and key.isascii() and all(c in "0123456789abcdef" for c in key)

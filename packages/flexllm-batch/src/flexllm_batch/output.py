@@ -1,0 +1,174 @@
+"""OutputFile: everything about the output of a run, from the lock to the compaction."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from flexllm_batch.answers import NO_OFFSET, AnswerIndex
+from flexllm_batch.compaction import compact
+from flexllm_batch.journal import Journal
+from flexllm_batch.output_lock import OutputLock
+from flexllm_batch.output_path import check_output_path
+from flexllm_batch.plan import Plan, ResumeMode, RowOffsets
+from flexllm_batch.records import Record
+from flexllm_batch.scan import Scan, repair, scan_output
+from flexllm_core.errors import JournalConflictError, JournalError
+from flexllm_core.options import SaveInput
+
+
+class OutputFile:
+    """The output of one run: locked, checked, mended, appended to, and compacted at the end.
+
+    Args:
+        output: The path that the user gave.
+        inputs: Input files, which it must not be.
+        resume: What to do with answers that are there.
+        overwrite: Replace whatever file is there.
+        save_input: What lines keep of their input.
+        flush_interval: Seconds between syncs.
+
+    Raises:
+        JournalConflictError: The path cannot be an output, or another run has it.
+        JournalError: It cannot be opened.
+    """
+
+    def __init__(
+        self,
+        output: str | Path,
+        *,
+        inputs: list[Path],
+        resume: ResumeMode = "auto",
+        overwrite: bool = False,
+        save_input: SaveInput = True,
+        flush_interval: float = 1.0,
+    ) -> None:
+        self.path = check_output_path(output, inputs)
+        self._resume = resume
+        self._overwrite = overwrite
+        self._save_input = save_input
+        self._flush_interval = flush_interval
+        self._lock = OutputLock(self.path)
+        self._journal: Journal | None = None
+        self.scan = Scan()
+        self.offsets = RowOffsets()
+        self.notes: list[str] = []
+
+    def open(self) -> AnswerIndex:
+        """Take the lock and read what is there; the answers that may be reused.
+
+        Raises:
+            JournalConflictError: Another run writes it, or another tool wrote it.
+            JournalError: It cannot be read or opened.
+        """
+        self._lock.acquire()
+        try:
+            if self.path.exists() and not self._overwrite:
+                self.scan = scan_output(self.path)
+        except OSError as error:
+            self._lock.release()
+            raise JournalError(f"{self.path}: cannot be read: {error.strerror or error}") from error
+        except JournalConflictError:
+            self._lock.release()
+            raise
+        return AnswerIndex() if self._resume == "never" else self.scan.answers
+
+    def accept(self, plan: Plan, hint: str) -> None:
+        """Check the plan against what is there; changes nothing.
+
+        Raises:
+            JournalConflictError: What is there belongs to another run.
+        """
+        held = len(self.scan.answers)
+        if self._resume == "never":
+            plan.stale = self.scan.answers.unclaimed_offsets()
+        elif held and len(plan.stale) == held:
+            raise JournalConflictError(
+                f"{self.path} holds {held} answers, and none of them belongs to this input, model and parameters"
+                f"{hint}. Nothing was sent. Choose another output, start afresh beside the old answers with "
+                "--resume never, or replace them with --overwrite"
+            )
+        elif self._resume == "strict" and (plan.stale or plan.offsets.any_moved):
+            raise JournalConflictError(
+                f"{self.path} does not fit this input, model and parameters exactly ({len(plan.stale)} of its {held} "
+                "answers belong to no row, or rows have moved), which --resume strict does not admit"
+            )
+        if plan.stale:
+            self.notes.append(
+                f"{len(plan.stale)} answers belong to no row of this run; "
+                f"at its end they are moved to {self.path}.stale"
+            )
+        self.offsets = plan.offsets
+
+    def begin(self) -> None:
+        """Open the file for the run, mended or emptied as the check decided; a second call does nothing.
+
+        Raises:
+            JournalError: It cannot be opened or mended.
+        """
+        if self._journal is not None:
+            return
+        try:
+            if self._overwrite:
+                self.path.unlink(missing_ok=True)
+            self._journal = Journal(self.path, self._flush_interval)
+            self.notes += repair(self.path, self._journal.fd, self.scan)
+        except OSError as error:
+            raise JournalError(f"{self.path}: cannot be mended: {error.strerror or error}") from error
+        self._journal.end = self.scan.end
+
+    @property
+    def journal(self) -> Journal:
+        """The open journal."""
+        if self._journal is None:
+            raise JournalError(f"{self.path} is not open")
+        return self._journal
+
+    def read_line(self, offset: int) -> bytes:
+        """The line at an offset."""
+        return self.journal.read_line(offset)
+
+    def is_answered(self, index: int) -> bool:
+        """Whether a row has a line from an earlier run or from this one."""
+        return self.offsets.get(index) != NO_OFFSET
+
+    def write(self, index: int, line: bytes) -> None:
+        """Append the line of a row.
+
+        Raises:
+            JournalError: It cannot be written.
+        """
+        self.offsets.set(index, self.journal.append(line))
+        self.scan.lines += 1
+
+    def start(self) -> None:
+        """Begin to sync by group."""
+        self.journal.start_syncing()
+
+    async def finish(self, plan: Plan, records: Callable[[], Iterable[Record]], *, complete: bool) -> None:
+        """Sync, and rewrite in input order if every row has its outcome and the file is not so already.
+
+        Raises:
+            JournalError: It cannot be synced or rewritten.
+        """
+        if self._journal is None:
+            return  # the run ended before it began to write
+        await self._journal.stop_syncing()
+        tidy = (
+            not plan.stale
+            and not self.scan.bad
+            and not self.offsets.any_moved
+            and not self.scan.blank
+            and self.scan.lines == self.offsets.count
+            and self.offsets.in_order()
+        )
+        if complete and not tidy:
+            rows = records() if self.offsets.any_moved else ()
+            await asyncio.to_thread(compact, self.path, self.offsets, rows, plan.stale, save_input=self._save_input)
+
+    def close(self) -> None:
+        """Close the file and free the lock; a second call does nothing."""
+        if self._journal is not None:
+            self._journal.close()
+        self._lock.release()

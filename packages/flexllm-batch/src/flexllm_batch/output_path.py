@@ -1,0 +1,28 @@
+"""Which paths may be an output: checked before anything is locked, opened or sent."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from flexllm_core.errors import JournalConflictError, JournalError
+
+
+def check_output_path(output: str | Path, inputs: list[Path]) -> Path:
+    """The real path of an output file, links followed.
+
+    Raises:
+        JournalConflictError: It is an input file, a folder or a device.
+        JournalError: Its folder does not exist.
+    """
+    path = Path(os.path.realpath(output))
+    if path.is_dir():
+        raise JournalConflictError(f"{output} is a folder; expected a file to write")
+    if path.exists() and not path.is_file():
+        raise JournalConflictError(f"{output} is not a regular file (a device or pipe); expected a file to write")
+    for source in inputs:
+        if path.exists() and source.exists() and path.samefile(source):
+            raise JournalConflictError(f"the output {output} is the input file {source}; choose another output")
+    if not path.parent.is_dir():
+        raise JournalError(f"{output}: the folder {path.parent} does not exist")
+    return path

@@ -1,0 +1,184 @@
+"""Progress of a run: a live bar on a terminal, plain lines elsewhere. Reads the counts; costs nothing per row."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+from typing import IO, Protocol
+
+from flexllm_batch.stats import RunStats
+
+PLAIN_INTERVAL = 10.0
+BAR_INTERVAL = 0.25
+
+
+class Progress(Protocol):
+    """Looks on while a run goes."""
+
+    def start(self, stats: RunStats, in_flight: Callable[[], int]) -> None:
+        """The run begins."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Say something to the user now."""
+        ...
+
+    def stop(self) -> None:
+        """The run has ended."""
+        ...
+
+
+class NoProgress:
+    """Shows nothing."""
+
+    def start(self, stats: RunStats, in_flight: Callable[[], int]) -> None:
+        """Show nothing."""
+
+    def note(self, text: str) -> None:
+        """Show nothing."""
+
+    def stop(self) -> None:
+        """Show nothing."""
+
+
+class _Ticking:
+    """Redraws every `interval` seconds while a run goes."""
+
+    interval = PLAIN_INTERVAL
+
+    def __init__(self, stream: IO[str]) -> None:
+        self.stream = stream
+        self._task: asyncio.Task[None] | None = None
+        self._shown: set[str] = set()
+
+    def start(self, stats: RunStats, in_flight: Callable[[], int]) -> None:
+        """Begin to redraw."""
+        self._task = asyncio.create_task(self._tick(stats, in_flight))
+
+    async def _tick(self, stats: RunStats, in_flight: Callable[[], int]) -> None:
+        started = asyncio.get_running_loop().time()
+        while True:
+            await asyncio.sleep(self.interval)
+            stats.seconds = asyncio.get_running_loop().time() - started
+            for kind in [kind for kind in stats.examples if kind not in self._shown]:
+                self._shown.add(kind)
+                self.note(f"first {kind}: {stats.examples[kind]}")
+            self.draw(stats, in_flight())
+
+    def draw(self, stats: RunStats, in_flight: int) -> None:
+        """Show the counts."""
+        raise NotImplementedError
+
+    def note(self, text: str) -> None:
+        """Show a line."""
+        self.stream.write(text + "\n")
+        self.stream.flush()
+
+    def stop(self) -> None:
+        """End the redrawing."""
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+
+class PlainProgress(_Ticking):
+    """A line every ten seconds, for logs and pipes."""
+
+    def draw(self, stats: RunStats, in_flight: int) -> None:
+        """One line of counts."""
+        total = "?" if stats.total is None else str(stats.total)
+        rate = (stats.ok + stats.failed) / stats.seconds if stats.seconds else 0.0
+        parts = [f"{stats.done}/{total} rows", f"{rate:.1f} rows/s", f"{in_flight} in flight"]
+        if rate and stats.left:
+            parts.append(f"ETA {format_seconds(stats.left / rate)}")
+        if cost := stats.cost_text():
+            parts.append(cost)
+        parts += [f"{count} {name}" for name, count in (("retries", stats.retries), ("failed", stats.failed)) if count]
+        self.note(", ".join(parts))
+
+
+class BarProgress(_Ticking):
+    """A live bar made with rich."""
+
+    interval = BAR_INTERVAL
+
+    def __init__(self, stream: IO[str], *, track_cost: bool) -> None:
+        super().__init__(stream)
+        from rich.console import Console  # only terminals need it
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
+
+        self._track_cost = track_cost
+        self._console = Console(file=stream)
+        self._bar = RichProgress(
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[facts]}", markup=False),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=self._console,
+            auto_refresh=False,
+        )
+        self._row = self._bar.add_task("rows", total=None, facts="")
+
+    def start(self, stats: RunStats, in_flight: Callable[[], int]) -> None:
+        """Draw the bar."""
+        self._bar.start()
+        super().start(stats, in_flight)
+        self._stats, self._in_flight = stats, in_flight
+
+    def draw(self, stats: RunStats, in_flight: int) -> None:
+        """Redraw the bar."""
+        rate = (stats.ok + stats.failed) / stats.seconds if stats.seconds else 0.0
+        facts = [f"{rate:.1f} rows/s", f"{in_flight} in flight"]
+        tokens = stats.prompt_tokens + stats.completion_tokens
+        if tokens:
+            facts.append(f"{format_count(tokens)} tokens")
+        if self._track_cost and (cost := stats.cost_text()):
+            facts.append(cost)
+        facts += [f"{count} {name}" for name, count in (("retries", stats.retries), ("failed", stats.failed)) if count]
+        self._bar.update(self._row, completed=stats.done, total=stats.total, facts="  ".join(facts))
+        self._bar.refresh()
+
+    def note(self, text: str) -> None:
+        """Show a line above the bar."""
+        self._console.print(text, markup=False, highlight=False)
+
+    def stop(self) -> None:
+        """Draw the bar a last time and leave it."""
+        if self._task is not None:
+            self.draw(self._stats, 0)
+        super().stop()
+        self._bar.stop()
+
+
+def progress_for(stream: IO[str] | None = None, *, track_cost: bool = True) -> Progress:
+    """A bar if `stream` (standard error by default) is a terminal, plain lines if not."""
+    stream = stream or sys.stderr
+    return BarProgress(stream, track_cost=track_cost) if stream.isatty() else PlainProgress(stream)
+
+
+def format_seconds(seconds: float) -> str:
+    """`75.2` as `1m15s`.
+
+    >>> format_seconds(42), format_seconds(75.2), format_seconds(7300)
+    ('42s', '1m15s', '2h01m')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+
+
+def format_count(count: int) -> str:
+    """`12345` as `12.3k`.
+
+    >>> format_count(999), format_count(12345), format_count(3_400_000)
+    ('999', '12.3k', '3.4M')
+    """
+    if count < 1000:
+        return str(count)
+    return f"{count / 1e3:.1f}k" if count < 1_000_000 else f"{count / 1e6:.1f}M"

@@ -1,0 +1,278 @@
+"""Where rows come from: files of several formats, standard input, and Python values.
+
+A source can be read more than once, because a batch first reads all rows to plan and only then asks
+them; standard input is therefore kept in an unnamed temporary file, never in memory.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import itertools
+import shutil
+import sys
+import tempfile
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+from flexllm_batch.records import Record, RowShape, read_record
+from flexllm_core.errors import InputError, MissingExtraError
+from flexllm_core.json_codec import decode_json, encode_json
+from flexllm_core.messages import MessagesInput
+
+_BOM = b"\xef\xbb\xbf"
+_GZIP_MAGIC = b"\x1f\x8b"
+
+Row = tuple[int, Any]
+"""A line number (or position, from 1) and the row, or the InputError that says why there is none."""
+
+
+class RowSource(Protocol):
+    """Rows that can be read again and again."""
+
+    name: str
+
+    def rows(self) -> Iterator[Row]:
+        """The rows from the first on."""
+        ...
+
+
+class JsonLines:
+    """JSON Lines in a file, also gzipped. Blank lines are skipped; BOM and CRLF are fine."""
+
+    def __init__(self, path: Path, name: str | None = None) -> None:
+        self.path = path
+        self.name = name or str(path)
+
+    def rows(self) -> Iterator[Row]:
+        """The rows; a line that is not JSON comes as its InputError."""
+        with _open_bytes(self.path, self.name) as file:
+            yield from json_rows(file, self.name)
+
+
+class SpooledLines:
+    """JSON Lines from a stream that can be read only once, kept in a temporary file."""
+
+    def __init__(self, stream: IO[bytes], name: str = "standard input") -> None:
+        self.name = name
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the source
+        shutil.copyfileobj(stream, self._file, 1 << 20)
+
+    def rows(self) -> Iterator[Row]:
+        """The rows from the first on; one reader at a time."""
+        self._file.seek(0)
+        head = self._file.read(2)
+        self._file.seek(0)
+        lines: Iterable[bytes] = gzip.GzipFile(fileobj=self._file) if head == _GZIP_MAGIC else self._file
+        yield from json_rows(lines, self.name)
+
+    def close(self) -> None:
+        """Remove the temporary file."""
+        self._file.close()
+
+
+def json_rows(lines: Iterable[bytes], name: str) -> Iterator[Row]:
+    """Parse JSON Lines, numbering the lines from 1."""
+    iterator = iter(lines)
+    for number in itertools.count(1):
+        try:
+            line = next(iterator, None)
+        except (OSError, EOFError) as error:
+            # Reading cannot go on after a damaged gzip stream or a failing disk.
+            yield number, InputError(f"cannot be read: {error}", source=name, line=number)
+            return
+        if line is None:
+            return
+        if number == 1:
+            line = line.removeprefix(_BOM)
+        try:
+            yield number, decode_json(line)
+        except ValueError as error:
+            if line.strip():
+                yield number, InputError(f"not valid JSON: {_reason(error, line)}", source=name, line=number)
+
+
+def _reason(error: ValueError, line: bytes) -> str:
+    try:
+        line.decode("utf-8")
+    except UnicodeDecodeError:
+        return "the line is not UTF-8 text"
+    return str(error).replace(" at line 1 column", " at column").replace(": line 1 column", ": column")
+
+
+class DelimitedText:
+    """CSV or TSV with a header line; every value is a text."""
+
+    def __init__(self, path: Path, delimiter: str) -> None:
+        self.path = path
+        self.name = str(path)
+        self.delimiter = delimiter
+
+    def rows(self) -> Iterator[Row]:
+        """The rows as dicts; one with too many values comes as its InputError."""
+        with _open_bytes(self.path, self.name) as file:
+            reader = csv.DictReader(io.TextIOWrapper(file, "utf-8-sig", newline=""), delimiter=self.delimiter)
+            while True:
+                try:
+                    row = next(reader, None)
+                except (csv.Error, UnicodeDecodeError) as error:
+                    yield (
+                        reader.line_num,
+                        InputError(f"cannot be read: {error}", source=self.name, line=reader.line_num),
+                    )
+                    return
+                if row is None:
+                    return
+                if None in row:
+                    problem = f"has more values than the header's {len(reader.fieldnames or ())}"
+                    yield reader.line_num, InputError(problem, source=self.name, line=reader.line_num)
+                else:
+                    yield reader.line_num, {key: value for key, value in row.items() if value is not None}
+
+
+class ParquetFile:
+    """Apache Parquet, read by row group."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.name = str(path)
+
+    def rows(self) -> Iterator[Row]:
+        """The rows as dicts, numbered from 1."""
+        try:
+            from pyarrow import parquet  # an optional and heavy library
+        except ImportError:
+            raise MissingExtraError(
+                f"{self.name}: reading Parquet needs the extra `parquet`: pip install 'flexllm-batch[parquet]'"
+            ) from None
+        try:
+            with parquet.ParquetFile(self.path) as file:
+                batches = (batch.to_pylist() for batch in file.iter_batches(batch_size=1024))
+                yield from enumerate(itertools.chain.from_iterable(batches), 1)
+        except (OSError, ValueError) as error:
+            raise InputError(f"cannot be read as Parquet: {error}", source=self.name) from None
+
+
+class MessageLists:
+    """Messages given in Python as a list, with further fields for each where the caller has some."""
+
+    name = "messages"
+
+    def __init__(self, messages: Sequence[MessagesInput], metadata: Iterable[Mapping[str, Any]] | None = None) -> None:
+        self._messages = messages
+        self._metadata = None if metadata is None else list(metadata)
+        if self._metadata is not None and len(self._metadata) != len(messages):
+            raise InputError(f"metadata has {len(self._metadata)} entries for {len(messages)} rows")
+
+    def rows(self) -> Iterator[Row]:
+        """Each item as a row."""
+        if self._metadata is None:
+            for number, messages in enumerate(self._messages, 1):
+                yield number, {"messages": messages}
+        else:
+            for number, (messages, more) in enumerate(zip(self._messages, self._metadata, strict=True), 1):
+                yield number, {**more, "messages": messages}
+
+
+class MessageStream:
+    """Messages given in Python one by one, by an iterable or async iterable that can be read only once."""
+
+    def __init__(self, messages: Iterable[MessagesInput] | AsyncIterable[MessagesInput]) -> None:
+        self._messages = messages
+
+    async def spool(self) -> SpooledLines:
+        """All of them in a temporary file, so that they can be read again.
+
+        Raises:
+            InputError: An item cannot be written as JSON.
+        """
+        with tempfile.TemporaryFile() as file:
+            if isinstance(self._messages, AsyncIterable):
+                async for messages in self._messages:
+                    file.write(encode_json({"messages": messages}) + b"\n")
+            else:
+                for messages in self._messages:
+                    file.write(encode_json({"messages": messages}) + b"\n")
+            file.seek(0)
+            return SpooledLines(file, "messages")
+
+    def records(self, shape: RowShape, limit: int | None) -> Iterator[Record] | AsyncIterator[Record]:
+        """The records as they come."""
+        if isinstance(self._messages, AsyncIterable):
+            return self._async_records(self._messages, shape, limit)
+        items = enumerate(itertools.islice(self._messages, limit))
+        return (_message_record(index, messages, shape) for index, messages in items)
+
+    async def _async_records(
+        self, messages_stream: AsyncIterable[MessagesInput], shape: RowShape, limit: int | None
+    ) -> AsyncIterator[Record]:
+        index = 0
+        async for messages in messages_stream:
+            if limit is not None and index >= limit:
+                return
+            yield _message_record(index, messages, shape)
+            index += 1
+
+
+def _message_record(index: int, messages: MessagesInput, shape: RowShape) -> Record:
+    try:
+        return read_record(index, {"messages": messages}, shape)
+    except InputError as error:
+        return Record(index, [], error=InputError(f"item {index}: {error}"))
+
+
+def _open_bytes(path: Path, name: str) -> IO[bytes]:
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", source=name) from None
+    if file.read(2) == _GZIP_MAGIC:
+        file.seek(0)
+        return gzip.open(file)  # type: ignore[return-value]
+    file.seek(0)
+    return file
+
+
+def open_source(path: str | Path) -> RowSource:
+    """The source for a path, by its ending; `-` is standard input, where rows must be JSON Lines.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        InputError: It is a folder.
+    """
+    if str(path) == "-":
+        return SpooledLines(sys.stdin.buffer)
+    file = Path(path)
+    if not file.exists():
+        raise FileNotFoundError(f"{file}: no such input file")
+    if file.is_dir():
+        raise InputError("is a folder; expected a file of rows", source=str(file))
+    if not file.is_file():
+        with file.open("rb") as stream:  # a named pipe or process substitution can be read once only
+            return SpooledLines(stream, str(file))
+    suffixes = [suffix.lower() for suffix in file.suffixes]
+    kind = suffixes[-2] if suffixes[-1:] == [".gz"] and len(suffixes) > 1 else suffixes[-1] if suffixes else ""
+    if kind == ".csv":
+        return DelimitedText(file, ",")
+    if kind == ".tsv":
+        return DelimitedText(file, "\t")
+    if kind == ".parquet":
+        return ParquetFile(file)
+    return JsonLines(file)
+
+
+def read_records(source: RowSource, shape: RowShape, limit: int | None = None) -> Iterator[Record]:
+    """The records of a source; one that cannot be asked has its `error` set."""
+    rows = source.rows()
+    for index, (line, row) in enumerate(itertools.islice(rows, limit)):
+        if isinstance(row, InputError):
+            yield Record(index, [], error=row)
+            continue
+        try:
+            yield read_record(index, row, shape)
+        except InputError as error:
+            metadata = dict(row) if isinstance(row, dict) else {}
+            problem = InputError(str(error), source=source.name, line=line)
+            yield Record(index, [], metadata=metadata, error=problem)
