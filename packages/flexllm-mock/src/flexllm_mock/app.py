@@ -1,0 +1,253 @@
+"""The mock as an ASGI application: finds the endpoint, decides the reply, counts, and has it delivered."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from functools import cached_property
+from hmac import compare_digest
+from typing import TYPE_CHECKING
+
+from flexllm_mock.asgi import (
+    EVENT_STREAM_TYPE,
+    ApiError,
+    ApiRequest,
+    Endpoint,
+    Headers,
+    Receive,
+    Reply,
+    Scope,
+    Send,
+    Wire,
+)
+from flexllm_mock.config import MockConfig
+from flexllm_mock.delivery import deliver
+from flexllm_mock.faults import FaultRule, FaultScript, RandomErrors, plain_error
+from flexllm_mock.openai import OpenAIErrors, OpenAIWire
+from flexllm_mock.requestlog import Outcome, RequestLog
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+CONNECTION_STATE = "flexllm_mock.connection"
+"""Key in the scope's state under which the server puts the connection, so that faults can close it."""
+
+CONTROL_PREFIX = "/__mock__/"
+
+_HEALTHY = Reply(200, b"req_health", body=b'{"status":"ok"}')
+_MAX_CACHED_PATHS = 256
+
+
+class ClientLeftError(Exception):
+    """The client closed the connection while it was still sending its request."""
+
+
+class MockApp:
+    """A mock LLM server as an ASGI 3 application; `MockServer` runs it.
+
+    Raises OSError when the log file cannot be opened. Call `close` when done.
+    """
+
+    def __init__(self, config: MockConfig | None = None, faults: Iterable[FaultRule] = ()) -> None:
+        self.config = config or MockConfig()
+        self.log = RequestLog(self.config.log_file)
+        self.faults = FaultScript(faults)
+        self._random_errors = RandomErrors(self.config)
+        self._wires: tuple[Wire, ...] = (OpenAIWire(self.config),)
+        self._unknown: Endpoint = UnknownEndpoint(self.config.seed)
+        self._endpoints: dict[str, Endpoint] = {}
+        self._api_key = None if self.config.api_key is None else self.config.api_key.encode()
+        self.started: float | None = None
+        """Loop time from which the log counts; without a server that sets it, that of the first request."""
+
+    def reset(self) -> None:
+        """Return to the state of the start: no requests, the initial faults unused, random errors from the first."""
+        self.log.reset()
+        self.faults.reset()
+        self._random_errors.reset()
+
+    def close(self) -> None:
+        """Close the log file."""
+        self.log.close()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            raise RuntimeError(f"the mock serves HTTP, not {scope['type']}: turn lifespan and websockets off")
+        path = scope["path"]
+        endpoint = self._endpoints.get(path)
+        if endpoint is None:
+            if path == "/health":
+                await deliver(_HEALTHY, receive, send)
+                return
+            if path.startswith(CONTROL_PREFIX):
+                await self._serve_control(scope, receive, send)
+                return
+            endpoint = self._find(path)
+        await self._serve(endpoint, scope, receive, send)
+
+    async def _serve(self, endpoint: Endpoint, scope: Scope, receive: Receive, send: Send) -> None:
+        now = asyncio.get_running_loop().time()
+        if self.started is None:
+            self.started = now
+        request = ApiRequest(scope["method"], scope["path"], scope["headers"])
+        entry = self.log.begin(request, now - self.started)
+        outcome: Outcome = "cancelled"
+        try:
+            try:
+                reply = await self._receive_and_decide(endpoint, request, receive)
+            except ClientLeftError:
+                self.log.decided(entry, None)
+                return
+            self.log.decided(entry, None if reply.disconnect == "before" else reply.status)
+            outcome = await deliver(
+                reply,
+                receive,
+                send,
+                token_rate=self.config.token_rate,
+                connection=scope.get("state", {}).get(CONNECTION_STATE),
+            )
+        finally:
+            self.log.end(entry, outcome)
+
+    async def _receive_and_decide(self, endpoint: Endpoint, request: ApiRequest, receive: Receive) -> Reply:
+        try:
+            if request.method not in endpoint.methods:
+                error = ApiError(405, f"Method {request.method} is not allowed on {request.path}.")
+                error.headers = ((b"allow", ", ".join(sorted(endpoint.methods)).encode()),)
+                raise error
+            if request.method == "POST":
+                request.body = await read_body(request.headers, receive, self.config.max_body_bytes)
+            if self._api_key is not None and not authorised(request.headers, self._api_key):
+                raise ApiError(401, "Incorrect API key provided.", code="invalid_api_key")
+        except ApiError as problem:
+            return endpoint.refuse(request, problem)
+        return self._decide(endpoint, request)
+
+    def _decide(self, endpoint: Endpoint, request: ApiRequest) -> Reply:
+        problem: ApiError | None = None
+        try:
+            endpoint.read(request)
+        except ApiError as error:
+            problem = error
+        except RecursionError:
+            problem = ApiError(400, "The JSON body of your request nests too deeply.")
+        rule = self.faults.pick(request) if self.faults else None
+        if rule is not None:
+            return self._faulted(rule, endpoint, request, problem)
+        if problem is None and endpoint.generates:
+            problem = self._random_errors.draw()
+        return self._answered(endpoint, request, problem)
+
+    def _answered(
+        self, endpoint: Endpoint, request: ApiRequest, problem: ApiError | None, literal: str | None = None
+    ) -> Reply:
+        try:
+            if problem is not None:
+                raise problem
+            reply = endpoint.reply(request, literal)
+        except ApiError as error:
+            return endpoint.refuse(request, error)
+        except RecursionError:
+            return endpoint.refuse(request, ApiError(400, "The JSON body of your request nests too deeply."))
+        if endpoint.generates:
+            reply.delay = self.config.delay
+        return reply
+
+    def _faulted(self, rule: FaultRule, endpoint: Endpoint, request: ApiRequest, problem: ApiError | None) -> Reply:
+        body = rule.whole_body
+        if body is not None:
+            reply = endpoint.refuse(request, plain_error(rule.status or 200))
+            reply.body = body
+            if rule.raw_body is not None and reply.status < 400 and (request.payload or {}).get("stream") is True:
+                reply.content_type = EVENT_STREAM_TYPE
+        elif rule.status is not None and rule.status >= 400 and rule.answer is None:
+            reply = endpoint.refuse(request, plain_error(rule.status))
+        else:
+            reply = self._answered(endpoint, request, problem, rule.answer)
+            if rule.status is not None:
+                reply.status = rule.status
+        reply.headers += rule.raw_headers
+        reply.delay += rule.delay
+        reply.disconnect = rule.disconnect
+        return reply
+
+    def _find(self, path: str) -> Endpoint:
+        for wire in self._wires:
+            endpoint = wire.find(path)
+            if endpoint is not None:
+                if len(self._endpoints) < _MAX_CACHED_PATHS:
+                    self._endpoints[path] = endpoint
+                return endpoint
+        return self._unknown
+
+    async def _serve_control(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._api_key is not None and not authorised(scope["headers"], self._api_key):
+            request = ApiRequest(scope["method"], scope["path"], scope["headers"])
+            await deliver(self._unknown.refuse(request, plain_error(401)), receive, send)
+            return
+        await self._control(scope, receive, send)
+
+    @cached_property
+    def _control(self) -> ASGIApp:
+        from flexllm_mock.control import control_app  # most servers are never asked, and starlette takes time to load
+
+        return control_app(self)
+
+
+class UnknownEndpoint(OpenAIErrors):
+    """Any path that no wire format knows."""
+
+    methods = frozenset(("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"))
+    generates = False
+
+    def read(self, request: ApiRequest) -> None:
+        """Accept any body."""
+
+    def reply(self, request: ApiRequest, literal: str | None = None) -> Reply:
+        """Answer 404."""
+        raise ApiError(404, f"Unknown path: {request.method} {request.path}", code="unknown_url")
+
+
+async def read_body(headers: Headers, receive: Receive, limit: int) -> bytes:
+    """Read a whole request body. Raises ApiError 413 above `limit` bytes, and ClientLeftError."""
+    message = await receive()
+    if not message.get("more_body") and message["type"] == "http.request":
+        body: bytes = message["body"]
+        if len(body) > limit:
+            raise _too_large(limit)
+        return body
+    declared = dict(headers).get(b"content-length", b"")
+    if declared.isdigit() and int(declared) > limit:
+        raise _too_large(limit)
+    parts, size, more = list[bytes](), 0, True
+    while more:
+        if message["type"] == "http.disconnect":
+            raise ClientLeftError
+        parts.append(message["body"])
+        size += len(message["body"])
+        if size > limit:
+            raise _too_large(limit)
+        more = message.get("more_body", False)
+        if more:
+            message = await receive()
+    return b"".join(parts)
+
+
+def _too_large(limit: int) -> ApiError:
+    return ApiError(413, f"The request body is larger than {limit} bytes.", code="request_too_large")
+
+
+def authorised(headers: Headers, key: bytes) -> bool:
+    """Tell whether a request carries the key, as a bearer or in one of the headers that vendors use instead."""
+    for name, value in headers:
+        given = b""
+        if name == b"authorization":
+            scheme, _, given = value.partition(b" ")
+            if scheme.lower() != b"bearer":
+                continue
+        elif name in (b"x-api-key", b"api-key", b"x-goog-api-key"):
+            given = value
+        if given and compare_digest(given.strip(), key):
+            return True
+    return False

@@ -1,0 +1,91 @@
+"""ASGI's types, and the values that pass between the application, the wire formats and the delivery."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+Disconnect = Literal["before", "after_headers", "mid_body"]
+
+JSON_TYPE = b"application/json"
+EVENT_STREAM_TYPE = b"text/event-stream"
+
+
+@dataclass(slots=True)
+class ApiRequest:
+    """One request as the wire formats see it; `model` and `digest` are known once the body has been read."""
+
+    method: str
+    path: str
+    headers: Headers
+    body: bytes = b""
+    payload: dict[str, Any] | None = None
+    model: str | None = None
+    digest: bytes | None = None
+
+
+@dataclass(slots=True)
+class Reply:
+    """What to answer, when, and whether to hang up.
+
+    Either `body` is the whole answer, or `steps` are the pieces of an event stream, one per token. `tokens` is the
+    length that pacing gives to a whole answer; `delay` is in seconds, before the first byte.
+    """
+
+    status: int
+    request_id: bytes
+    body: bytes = b""
+    steps: list[str] | None = None
+    tokens: int = 0
+    content_type: bytes = JSON_TYPE
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    delay: float = 0.0
+    disconnect: Disconnect | None = None
+
+
+class ApiError(Exception):
+    """A request that gets an error answer; each wire format gives it its own shape."""
+
+    def __init__(
+        self, status: int, message: str, *, kind: str | None = None, param: str | None = None, code: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.kind = kind
+        self.param = param
+        self.code = code
+        self.headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+class Endpoint(Protocol):
+    """One path of a vendor's API."""
+
+    methods: frozenset[str]
+    generates: bool
+    """True when answers are generated, so that error draws, delay and pacing concern it."""
+
+    def read(self, request: ApiRequest) -> None:
+        """Parse the body and fill in `payload`, `model` and `digest`; raises ApiError for a body that is not valid."""
+        ...
+
+    def reply(self, request: ApiRequest, literal: str | None = None) -> Reply:
+        """Answer a request that was read, with the given text if there is one; raises ApiError."""
+        ...
+
+    def refuse(self, request: ApiRequest, problem: ApiError) -> Reply:
+        """Give an error the vendor's shape."""
+        ...
+
+
+class Wire(Protocol):
+    """A vendor's API: finds the endpoint for a path."""
+
+    def find(self, path: str) -> Endpoint | None:
+        """Return the endpoint that serves a path, or None."""
+        ...

@@ -1,0 +1,84 @@
+"""What a mock server can be told when it starts."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TypedDict
+
+MAX_RESPONSE_TOKENS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MockConfig:
+    """Settings of one mock server.
+
+    host: address to listen on (default 127.0.0.1). port: 0 (the default) takes any free port.
+    delay: seconds before an answer or the first token of a stream. token_rate: tokens per second, 0 for no pacing;
+    a single answer waits for the time that its tokens take.
+    error_rate: share (0 to 1) of generation requests that fail with error_status, drawn from seed and ordinal;
+    retry_after: seconds sent as `retry-after` with 429 and 503.
+    models: names that the model list shows; other names are answered too unless strict_models.
+    api_key: when set, requests with another bearer key get 401. response_len: least and most tokens of a free answer.
+    log_file: file that gets one JSON line per request received. max_body_bytes: larger requests get 413.
+
+    Raises ValueError for a value out of range.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    delay: float = 0.0
+    token_rate: float = 0.0
+    error_rate: float = 0.0
+    error_status: int = 500
+    retry_after: float | None = None
+    seed: int = 0
+    models: tuple[str, ...] = ("mock",)
+    strict_models: bool = False
+    api_key: str | None = field(default=None, repr=False)
+    response_len: tuple[int, int] = (12, 40)
+    log_file: str | os.PathLike[str] | None = None
+    max_body_bytes: int = 100 * 1024 * 1024
+
+    def __post_init__(self) -> None:
+        low, high = self.response_len
+        for wrong, problem in (
+            (not 0 <= self.port <= 65535, f"port must be 0 to 65535, not {self.port}"),
+            (not 0 <= self.delay < float("inf"), f"delay must be a number of seconds, not {self.delay}"),
+            (not 0 <= self.token_rate < float("inf"), f"token_rate must be tokens per second, not {self.token_rate}"),
+            (not 0 <= self.error_rate <= 1, f"error_rate must be between 0 and 1, not {self.error_rate}"),
+            (not 400 <= self.error_status <= 599, f"error_status must be 400 to 599, not {self.error_status}"),
+            (
+                self.retry_after is not None and not 0 <= self.retry_after < float("inf"),
+                f"retry_after must be a number of seconds, not {self.retry_after}",
+            ),
+            (
+                not 1 <= low <= high <= MAX_RESPONSE_TOKENS,
+                f"response_len must be 1 <= least <= most <= {MAX_RESPONSE_TOKENS}, not {low} and {high}",
+            ),
+            (not -(2**63) <= self.seed < 2**63, f"seed must fit in 64 bits, not {self.seed}"),
+            (not self.models, "models must name at least one model"),
+            (self.api_key == "", "api_key must not be empty"),
+            (self.max_body_bytes < 1, f"max_body_bytes must be positive, not {self.max_body_bytes}"),
+        ):
+            if wrong:
+                raise ValueError(problem)
+
+
+class MockOptions(TypedDict, total=False):
+    """The fields of `MockConfig` as keyword arguments."""
+
+    host: str
+    port: int
+    delay: float
+    token_rate: float
+    error_rate: float
+    error_status: int
+    retry_after: float | None
+    seed: int
+    models: tuple[str, ...]
+    strict_models: bool
+    api_key: str | None
+    response_len: tuple[int, int]
+    log_file: str | os.PathLike[str] | None
+    max_body_bytes: int

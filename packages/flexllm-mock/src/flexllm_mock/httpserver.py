@@ -1,0 +1,172 @@
+"""Runs the mock under uvicorn: the event loop, the HTTP protocol with access to its connections, start and stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.util
+import os
+import socket
+import sys
+from collections.abc import Callable, Generator
+from typing import Any
+
+import uvicorn
+
+from flexllm_mock.app import CONNECTION_STATE, MockApp
+from flexllm_mock.requestlog import RequestLog
+
+# Clients keep idle connections for about a minute: a server that closes them sooner makes calls fail at random.
+_KEEP_ALIVE_SECONDS = 75
+_BACKLOG = 2048
+_ABORT_SECONDS = 0.5
+_POLL_SECONDS = 0.002
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens on the address; port 0 takes any free one. Raises OSError when it is taken."""
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        if os.name == "nt":  # there the usual option would let two servers share one port
+            listener.setsockopt(socket.SOL_SOCKET, getattr(socket, "SO_EXCLUSIVEADDRUSE"), 1)  # noqa: B009
+        else:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+        listener.setblocking(False)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def url_of(listener: socket.socket) -> str:
+    """Return the URL at which the socket can be reached from this machine."""
+    host, port = listener.getsockname()[:2]
+    if host in ("0.0.0.0", "::"):  # noqa: S104 a wildcard is no address to connect to
+        host = "127.0.0.1" if host == "0.0.0.0" else "::1"  # noqa: S104
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _installed(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
+
+
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return uvloop's loop factory where uvloop is installed, None for asyncio's own loop."""
+    if sys.platform == "win32" or not _installed("uvloop"):
+        return None
+    import uvloop
+
+    return uvloop.new_event_loop
+
+
+class HttpServer(uvicorn.Server):
+    """Serves a mock on one listening socket until it is told to stop.
+
+    `grace`: seconds that open requests get at the end before their connections are closed. `ready` is called once
+    connections are being served.
+    """
+
+    def __init__(
+        self, app: MockApp, listener: socket.socket, *, grace: float, ready: Callable[[], None] | None = None
+    ) -> None:
+        config = uvicorn.Config(
+            app,
+            http=_protocol_class(app.log),
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            log_level="error",
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            date_header=False,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+            backlog=_BACKLOG,
+        )
+        super().__init__(config)
+        self._listener = listener
+        self._app = app
+        self._grace = grace
+        self._ready = ready
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """Begin to stop; from the loop's own thread only."""
+        self._stopping.set()
+
+    async def run_until_stopped(self) -> None:
+        """Serve until `stop` is called, then close every connection."""
+        await self.serve(sockets=[self._listener])
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Leave signals to whoever runs the server."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start serving, and say so."""
+        await super().startup(sockets=sockets)
+        self._app.started = asyncio.get_running_loop().time()
+        if self._ready is not None:
+            self._ready()
+
+    async def main_loop(self) -> None:
+        """Wait for `stop`, without uvicorn's tick, which would make each stop take a tenth of a second."""
+        await self._stopping.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop accepting, let open requests finish within the grace, then close what is left."""
+        for server in self.servers:
+            server.close()
+        for listener in sockets or ():
+            listener.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        await self._drained(self._grace)
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        await self._drained(_ABORT_SECONDS)
+
+    async def _drained(self, seconds: float) -> None:
+        """Wait until no connection and no request is left, or the time is over.
+
+        Uvicorn's sets of them tell nobody that they have changed, so this has to look.
+        """
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        while (self.server_state.connections or self.server_state.tasks) and loop.time() < end:  # noqa: ASYNC110
+            await asyncio.sleep(_POLL_SECONDS)
+
+
+def _protocol_class(log: RequestLog) -> type[asyncio.Protocol]:
+    """Return uvicorn's fastest HTTP protocol, made to count connections and to hand them to the application."""
+    base: Any
+    if _installed("httptools"):
+        from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+        base = HttpToolsProtocol
+    else:
+        from uvicorn.protocols.http.h11_impl import H11Protocol
+
+        base = H11Protocol
+
+    class CountingProtocol(base):  # type: ignore[misc]
+        app_state: dict[str, Any]
+
+        def connection_made(self, transport: asyncio.Transport) -> None:
+            log.open_connections += 1
+            log.total_connections += 1
+            # Each request's scope gets a copy of this dict as its state.
+            self.app_state = {**self.app_state, CONNECTION_STATE: transport}
+            super().connection_made(transport)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            log.open_connections -= 1
+            super().connection_lost(exc)
+
+    return CountingProtocol

@@ -1,0 +1,54 @@
+"""JSON in and out: strict reading of bodies, the canonical form behind digests, fast writing of strings."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from flexllm_mock.asgi import ApiError
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not JSON")
+
+
+_decode = json.JSONDecoder(parse_constant=_refuse_constant).decode
+_ascii_string = json.JSONEncoder().encode
+_unicode_string = json.JSONEncoder(ensure_ascii=False).encode
+
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+
+
+def canonical(value: object) -> bytes:
+    """Write a value with sorted keys, no spaces and ASCII only, so that equal values have equal bytes."""
+    return _canonical(value).encode()
+
+
+def read_object(body: bytes) -> dict[str, Any]:
+    """Parse a request body, which must be a JSON object in UTF-8.
+
+    Raises ApiError 400, and RecursionError when the JSON nests too deeply for Python.
+    """
+    try:
+        value = _decode(body.decode())
+    except ValueError as error:  # a JSONDecodeError, a UnicodeDecodeError, or a number with too many digits
+        raise ApiError(400, f"We could not parse the JSON body of your request: {error}") from None
+    if value.__class__ is not dict:
+        raise ApiError(400, f"The JSON body of your request must be an object, not {_json_kind(value)}.")
+    return value
+
+
+def string(text: str) -> str:
+    """Write a JSON string, as UTF-8 where it can be: a lone surrogate has no UTF-8, so it is escaped."""
+    if text.isascii():
+        return _ascii_string(text)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return _ascii_string(text)
+    return _unicode_string(text)
+
+
+def _json_kind(value: object) -> str:
+    names = {list: "an array", str: "a string", bool: "a boolean", int: "a number", float: "a number"}
+    return names.get(type(value), "null")

@@ -1,0 +1,130 @@
+"""Writes OpenAI chat completions: one document, or the events of a stream."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import zip_longest
+
+from flexllm_mock.answers import Choice
+from flexllm_mock.jsontext import string
+from flexllm_mock.openai_request import ChatCall
+
+_DONE = "data: [DONE]\n\n"
+
+
+@dataclass(slots=True)
+class Completion:
+    """An answered chat request, ready to be written."""
+
+    id: str
+    created: int
+    call: ChatCall
+    choices: list[Choice]
+    fingerprint: str
+
+
+def document(completion: Completion) -> str:
+    """Write the answer as one `chat.completion` object."""
+    call = completion.call
+    choices = ",".join(
+        [
+            f'{{"index":{index},"message":{_message(completion, index, choice)},"logprobs":null,'
+            f'"finish_reason":"{choice.finish_reason}"}}'
+            for index, choice in enumerate(completion.choices)
+        ]
+    )
+    return (
+        f'{{"id":"{completion.id}","object":"chat.completion","created":{completion.created},'
+        f'"model":{string(call.model)},"choices":[{choices}],"usage":{_usage(completion)},'
+        f'"service_tier":"default","system_fingerprint":"{completion.fingerprint}"}}'
+    )
+
+
+def chunks(completion: Completion) -> list[str]:
+    """Write the answer as server-sent events, in steps of one token each.
+
+    The first step also holds the events before the first token, the last one also what follows the last token.
+    """
+    call = completion.call
+    head = (
+        f'data: {{"id":"{completion.id}","object":"chat.completion.chunk","created":{completion.created},'
+        f'"model":{string(call.model)},"choices":['
+    )
+    tail = '],"usage":null}\n\n' if call.include_usage else "]}\n\n"
+    opening, closing, columns = "", "", list[list[str]]()
+    for index, choice in enumerate(completion.choices):
+        start = f'{head}{{"index":{index},"delta":{{'
+        end = f'}},"finish_reason":null}}{tail}'
+        opening += start + _first_delta(completion, index, choice) + end
+        columns.append(_token_events(completion, index, choice, start, end))
+        closing += f'{start}}},"finish_reason":"{choice.finish_reason}"}}{tail}'
+    if call.include_usage:
+        closing += f'{head}],"usage":{_usage(completion)}}}\n\n'
+    steps = columns[0] if len(columns) == 1 else ["".join(row) for row in zip_longest(*columns, fillvalue="")]
+    if not steps:
+        return [opening + closing + _DONE]
+    steps[0] = opening + steps[0]
+    steps[-1] += closing + _DONE
+    return steps
+
+
+def _token_events(completion: Completion, index: int, choice: Choice, start: str, end: str) -> list[str]:
+    events = [f'{start}"reasoning_content":{string(token)}{end}' for token in choice.reasoning]
+    if choice.tool_name is None:
+        events += [f'{start}"content":{string(token)}{end}' for token in choice.content]
+        return events
+    calls = [
+        f'{start}"tool_calls":[{{"index":0,"function":{{"arguments":{string(token)}}}}}]{end}'
+        for token in choice.content
+    ]
+    if choice.reasoning and calls:
+        calls[0] = f"{start}{_tool_header(completion, index, choice)}{end}{calls[0]}"
+    return events + calls
+
+
+def _first_delta(completion: Completion, index: int, choice: Choice) -> str:
+    if choice.tool_name is None:
+        return '"role":"assistant","content":""'
+    if choice.reasoning:
+        return '"role":"assistant","content":null'  # the call itself begins after the reasoning
+    return '"role":"assistant","content":null,' + _tool_header(completion, index, choice)
+
+
+def _tool_header(completion: Completion, index: int, choice: Choice) -> str:
+    name = string(choice.tool_name or "")
+    return (
+        f'"tool_calls":[{{"index":0,"id":"{_call_id(completion, index)}","type":"function",'
+        f'"function":{{"name":{name},"arguments":""}}}}]'
+    )
+
+
+def _message(completion: Completion, index: int, choice: Choice) -> str:
+    reasoning = f',"reasoning_content":{string("".join(choice.reasoning))}' if choice.reasoning else ""
+    content = string("".join(choice.content))
+    if choice.tool_name is None:
+        return f'{{"role":"assistant","content":{content},"refusal":null{reasoning}}}'
+    if not choice.content:
+        return f'{{"role":"assistant","content":null,"refusal":null{reasoning}}}'
+    call = (
+        f'{{"id":"{_call_id(completion, index)}","type":"function",'
+        f'"function":{{"name":{string(choice.tool_name)},"arguments":{content}}}}}'
+    )
+    return f'{{"role":"assistant","content":null,"refusal":null{reasoning},"tool_calls":[{call}]}}'
+
+
+def _call_id(completion: Completion, index: int) -> str:
+    return f"call_{completion.id[-20:]}{index:04x}"
+
+
+def _usage(completion: Completion) -> str:
+    prompt = completion.call.prompt_tokens
+    generated = thought = 0
+    for choice in completion.choices:
+        generated += choice.size
+        thought += len(choice.reasoning)
+    return (
+        f'{{"prompt_tokens":{prompt},"completion_tokens":{generated},"total_tokens":{prompt + generated},'
+        f'"prompt_tokens_details":{{"cached_tokens":{completion.call.cached_tokens},"audio_tokens":0}},'
+        f'"completion_tokens_details":{{"reasoning_tokens":{thought},"audio_tokens":0,'
+        '"accepted_prediction_tokens":0,"rejected_prediction_tokens":0}}'
+    )
