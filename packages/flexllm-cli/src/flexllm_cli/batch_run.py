@@ -1,0 +1,137 @@
+"""What `flexllm batch` does: settings from options and file, the run under signals, summary and exit code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from flexllm_batch.batch import Batch, BatchSettings
+from flexllm_batch.client import DEFAULT_CONCURRENCY, LLMClient
+from flexllm_batch.plan import OnBadRow, Plan, ResumeMode
+from flexllm_batch.progress import progress_for
+from flexllm_batch.records import RowShape
+from flexllm_batch.sources import open_source
+from flexllm_batch.stop_rules import FailureLimit, parse_failure_limit
+from flexllm_cli import exit_codes
+from flexllm_cli.batch_report import plan_lines, summary_json, summary_lines
+from flexllm_cli.connection import Connection
+from flexllm_cli.event_loop import run
+from flexllm_cli.signals import DrainSignals
+from flexllm_cli.terminal import fail, say, write_result
+from flexllm_core.endpoint import EndpointConfig
+from flexllm_core.options import SaveInput, params_from_options
+from flexllm_core.thinking import Thinking
+
+_SAVE_INPUT: dict[str, SaveInput] = {"true": True, "last": "last", "false": False}
+
+
+@dataclass(frozen=True, slots=True)
+class BatchCommand:
+    """The options of one `flexllm batch`; None leaves the configuration's value."""
+
+    connection: Connection
+    input_name: str
+    output: Path
+    limit: int | None
+    concurrency: int | None
+    system: str | None
+    user_field: str | None
+    system_field: str | None
+    save_input: Literal["true", "last", "false"] | None
+    track_cost: bool | None
+    temperature: float | None
+    max_tokens: int | None
+    thinking: Thinking
+    resume: ResumeMode
+    overwrite: bool
+    on_bad_row: OnBadRow
+    max_failures: str | None
+    drain: float
+    dry_run: bool
+    as_json: bool
+
+    def run(self) -> int:
+        """Do it; the exit code."""
+        return run(self._run())
+
+    def _endpoint(self) -> EndpointConfig:
+        """The endpoint with the batch section's defaults where it has no value of its own."""
+        endpoint, defaults = self.connection.endpoint, self.connection.batch
+        update = {
+            "concurrency_limit": self.concurrency or endpoint.concurrency_limit or defaults.concurrency,
+            "max_qps": endpoint.max_qps or defaults.max_qps,
+            "timeout": endpoint.timeout or defaults.timeout,
+            "retry_times": defaults.retry_times if endpoint.retry_times is None else endpoint.retry_times,
+        }
+        return endpoint.model_copy(update=update)
+
+    def _settings(self, endpoint: EndpointConfig, *, track_cost: bool) -> BatchSettings:
+        defaults = self.connection.batch
+        sampling = params_from_options(
+            {"temperature": self.temperature, "max_tokens": self.max_tokens, "thinking": self.thinking}
+        )
+        return BatchSettings(
+            model=endpoint.model,
+            params={**endpoint.params, **sampling},
+            window=endpoint.concurrency_limit or DEFAULT_CONCURRENCY,
+            output=self.output,
+            save_input=_SAVE_INPUT[self.save_input] if self.save_input else defaults.save_input,
+            return_usage=defaults.return_usage,
+            resume=self.resume,
+            overwrite=self.overwrite,
+            on_bad_row=self.on_bad_row,
+            limit=self.limit,
+            shape=RowShape(self.user_field, self.system_field, self.system),
+            max_failures=parse_failure_limit(self.max_failures) if self.max_failures else FailureLimit(),
+            track_cost=track_cost,
+        )
+
+    async def _run(self) -> int:
+        endpoint = self._endpoint()
+        track_cost = self.connection.batch.track_cost if self.track_cost is None else self.track_cost
+        settings = self._settings(endpoint, track_cost=track_cost)
+        source = open_source(self.input_name)
+        inputs = [] if self.input_name == "-" else [Path(self.input_name)]
+        async with LLMClient(endpoint=endpoint, track_cost=track_cost) as client:
+            batch = Batch(
+                client.chat_model,
+                source,
+                settings,
+                progress=progress_for(track_cost=track_cost),
+                inputs=inputs,
+            )
+            try:
+                plan = await batch.prepare()
+                if self.dry_run:
+                    self._show_plan(plan, endpoint)
+                    return exit_codes.DRY_RUN
+                with DrainSignals(batch.runner, drain=self.drain) as signals:
+                    await batch.run()
+            finally:
+                batch.close()
+        self._show_summary(batch)
+        return signals.exit_code or _outcome_code(batch)
+
+    def _show_plan(self, plan: Plan | None, endpoint: EndpointConfig) -> None:
+        for line in plan_lines(plan or Plan(), endpoint, self.output):
+            say(line)
+
+    def _show_summary(self, batch: Batch) -> None:
+        if batch.rules.stopped_by is not None:
+            fail(f"the run was stopped: {batch.rules.stopped_by}")
+        for line in summary_lines(batch.stats, self.output):
+            say(line)
+        if self.as_json:
+            write_result(summary_json(batch.stats, self.output) + "\n")
+
+
+def _outcome_code(batch: Batch) -> int:
+    stats, rules = batch.stats, batch.rules
+    if rules.kind is not None:
+        return exit_codes.BY_STOP_KIND[rules.kind]
+    if not stats.failed:
+        return exit_codes.OK
+    if not stats.ok and not stats.resumed and rules.only_network_failures:
+        return exit_codes.NETWORK
+    return exit_codes.FAILED

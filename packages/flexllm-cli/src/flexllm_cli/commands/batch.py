@@ -1,0 +1,125 @@
+"""`flexllm batch`: every row of a file answered once."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from flexllm_cli import options
+
+
+def batch(
+    input_file: Annotated[
+        str | None, typer.Argument(metavar="INPUT", help="JSONL (also .gz), CSV, TSV or Parquet; `-` or a pipe: JSONL.")
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Output JSONL; also the checkpoint.")] = ...,  # type: ignore[assignment]
+    limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="Only the first N rows.")] = None,
+    model: options.Model = None,
+    concurrency: Annotated[int | None, typer.Option("--concurrency", "-c", min=1, help="Rows in flight.")] = None,
+    system: Annotated[
+        str | None, typer.Option("--system", "-s", help="System prompt for every row; wins over the row's.")
+    ] = None,
+    user_field: Annotated[
+        str | None, typer.Option("--user-field", "-uf", help="Field with the user's text; skips format detection.")
+    ] = None,
+    system_field: Annotated[
+        str | None, typer.Option("--system-field", "-sf", help="Field with the system prompt.")
+    ] = None,
+    save_input: Annotated[
+        Literal["true", "last", "false"] | None,
+        typer.Option("--save-input", help="What output lines keep of the input: all messages, the last, none."),
+    ] = None,
+    track_cost: Annotated[
+        bool | None, typer.Option("--track-cost/--no-track-cost", help="Show the running cost.")
+    ] = None,
+    temperature: options.Temperature = None,
+    max_tokens: options.MaxTokens = None,
+    thinking: options.ThinkingText = None,
+    base_url: options.BaseURL = None,
+    api_key: options.ApiKey = None,
+    max_qps: Annotated[float | None, typer.Option("--max-qps", min=0.001, help="Requests per second at most.")] = None,
+    timeout: options.Timeout = None,
+    retry_times: options.RetryTimes = None,
+    resume: Annotated[
+        Literal["auto", "strict", "never"],
+        typer.Option(
+            "--resume",
+            help="Answers in the output: auto keeps those that still belong; strict demands that all do; "
+            "never sets them aside.",
+        ),
+    ] = "auto",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace whatever output is there.")] = False,
+    on_bad_row: Annotated[
+        Literal["fail", "skip", "record"],
+        typer.Option(
+            "--on-bad-row",
+            help="Rows that cannot be asked: fail before anything is sent, skip them, or record them as errors.",
+        ),
+    ] = "fail",
+    max_failures: Annotated[
+        str | None, typer.Option("--max-failures", help="Stop after so many failed rows: a number, or a share as 5%.")
+    ] = None,
+    drain: Annotated[
+        float, typer.Option("--drain", min=0, help="Seconds that rows in flight have to finish after SIGTERM.")
+    ] = 30.0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and send nothing; exit code 10.")] = False,
+    output_format: Annotated[
+        Literal["text", "json"], typer.Option("--format", help="The summary: text on stderr, or JSON on stdout.")
+    ] = "text",
+    config: options.ConfigPath = None,
+) -> None:
+    """Answer every row of a file, with checkpoint and resume: the same command goes on where it stopped.
+
+    Examples: flexllm batch in.jsonl -o out.jsonl -m gpt-4 -c 20 · cat in.jsonl | flexllm batch -o out.jsonl
+
+    Exit codes: 0 all rows ok, 1 some failed, 2 usage, 3 not found, 4 key or credit, 5 output conflict,
+    6 network, 7 missing extra, 8 disk, 9 budget, 10 dry run, 130/143 signals.
+    """
+    from flexllm_cli.batch_run import BatchCommand  # all that `--help` does not need is loaded here
+    from flexllm_cli.connection import connect
+    from flexllm_core.thinking import parse_thinking
+
+    with connect(
+        config_path=config,
+        model=model,
+        base_url=base_url,
+        api_key=api_key,
+        uses_endpoints=True,
+        timeout=timeout,
+        retry_times=retry_times,
+        max_qps=max_qps,
+    ) as connection:
+        code = BatchCommand(
+            connection=connection,
+            input_name=_input_name(input_file),
+            output=output,
+            limit=limit,
+            concurrency=concurrency,
+            system=system,
+            user_field=user_field,
+            system_field=system_field,
+            save_input=save_input,
+            track_cost=track_cost,
+            temperature=temperature,
+            max_tokens=max_tokens,
+            thinking=parse_thinking(thinking) if thinking is not None else None,
+            resume=resume,
+            overwrite=overwrite,
+            on_bad_row=on_bad_row,
+            max_failures=max_failures,
+            drain=drain,
+            dry_run=dry_run,
+            as_json=output_format == "json",
+        ).run()
+    sys.exit(code)
+
+
+def _input_name(argument: str | None) -> str:
+    if argument is None and sys.stdin.isatty():
+        from flexllm_core.errors import InputError
+
+        raise InputError("there is no input: give a file, or pipe rows into the command")
+    return argument or "-"

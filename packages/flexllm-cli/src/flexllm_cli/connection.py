@@ -1,0 +1,83 @@
+"""Which endpoint a command talks to, the embedded mock included."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flexllm_cli.terminal import say
+from flexllm_core.config import BatchConfig, Config, load_config, resolve_endpoint
+from flexllm_core.endpoint import EndpointConfig, endpoint_from
+from flexllm_core.errors import ConfigError, MissingExtraError
+
+EMBEDDED_MOCK = "mock"
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A resolved endpoint with the file's batch section."""
+
+    endpoint: EndpointConfig
+    batch: BatchConfig
+
+
+def configuration(path: Path | None) -> Config:
+    """The configuration file; its warnings are shown."""
+    config = load_config(path)
+    for warning in config.warnings:
+        say(f"warning: {warning}")
+    return config
+
+
+@contextlib.contextmanager
+def connect(
+    *,
+    config_path: Path | None,
+    model: str | None,
+    base_url: str | None = None,
+    api_key: str | None = None,
+    uses_endpoints: bool = False,
+    **overrides: Any,
+) -> Iterator[Connection]:
+    """Resolve the endpoint of a command; `-m mock` starts the mock server inside, for as long as this lasts.
+
+    Args:
+        config_path: `--config`.
+        model: `--model`.
+        base_url: `--base-url`.
+        api_key: `--api-key`.
+        uses_endpoints: Whether `batch.endpoints` of the file counts.
+        overrides: Fields of the endpoint from options; None leaves the file's.
+
+    Raises:
+        ConfigError: It cannot be resolved.
+        MissingExtraError: The mock is asked for and not installed.
+    """
+    config = configuration(config_path)
+    if uses_endpoints and config.batch.endpoints and not model:
+        raise ConfigError(
+            f"{config.path}: batch.endpoints: this version asks one endpoint at a time; name one with --model"
+        )
+    overrides = {name: value for name, value in overrides.items() if value is not None}
+    if model == EMBEDDED_MOCK and not base_url and EMBEDDED_MOCK not in config.names():
+        with _mock_server() as url:
+            endpoint = endpoint_from({"model": EMBEDDED_MOCK, "name": EMBEDDED_MOCK, "base_url": url, "proxy": ""})
+            yield Connection(endpoint.model_copy(update=overrides), config.batch)
+        return
+    endpoint = resolve_endpoint(config, model=model, base_url=base_url, api_key=api_key)
+    yield Connection(endpoint.model_copy(update=overrides), config.batch)
+
+
+@contextlib.contextmanager
+def _mock_server() -> Iterator[str]:
+    try:
+        from flexllm_mock import MockServer  # an extra, and only this command needs it
+    except ModuleNotFoundError as error:
+        if error.name != "flexllm_mock":
+            raise
+        raise MissingExtraError("the mock server is not installed: pip install 'flexllm-cli[mock]'") from None
+    with MockServer() as server:
+        yield server.base_url

@@ -1,0 +1,41 @@
+"""What a terminal is shown: results on stdout, everything else on stderr, and no control characters from models."""
+
+from __future__ import annotations
+
+import re
+import sys
+
+# C0 without newline and tab, DEL, C1, and the marks that turn the direction of text.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def visible(text: str) -> str:
+    r"""Text from a model or server with control characters as visible escapes.
+
+    >>> visible("\x1b[31mred")
+    '\\x1b[31mred'
+    """
+    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
+
+
+def write_result(text: str) -> None:
+    """Write a piece of a result to stdout: harmless on a terminal, exactly as it came elsewhere."""
+    if sys.stdout.isatty():
+        sys.stdout.write(visible(text))
+    else:
+        sys.stdout.buffer.write(text.encode("utf-8", "surrogatepass"))
+    sys.stdout.flush()
+
+
+def say(text: str) -> None:
+    """Tell the user something, on stderr."""
+    sys.stderr.write(visible(text) + "\n")
+    sys.stderr.flush()
+
+
+def fail(text: str) -> None:
+    """Tell the user what went wrong, on stderr; red on a terminal."""
+    line = visible(" ".join(text.split()))
+    red, plain = ("\x1b[31m", "\x1b[0m") if sys.stderr.isatty() else ("", "")
+    sys.stderr.write(f"{red}error:{plain} {line}\n")
+    sys.stderr.flush()
