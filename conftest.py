@@ -75,7 +75,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         self._in_threads -= 1
 
 
-class _JumpingSelector(selectors.DefaultSelector):  # type: ignore[misc, valid-type]  # chosen by the platform
+class _JumpingSelector(selectors.DefaultSelector):
     """Polls without waiting, and advances the loop's clock by what it would have waited."""
 
     def __init__(self, loop: VirtualTimeLoop) -> None:

@@ -24,7 +24,7 @@ class AnswerIndex:
     """Lines with answers, in the order of the file. Each can be claimed once.
 
     Rows usually come in the order of the lines, which costs one comparison each. Only when they do not,
-    a sorted order of the lines is made, 4 bytes for each.
+    a sorted order of the lines is made, 8 bytes more for each.
     """
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class AnswerIndex:
         self._free = 0
         self._next = 0
         self._order: array[int] | None = None
-        self._cursors: dict[int, int] = {}
+        self._cursors: array[int] = array("I")  # by the first place of equal lines: the first that may be unclaimed
 
     def __len__(self) -> int:
         return len(self._high)
@@ -68,21 +68,21 @@ class AnswerIndex:
     def _search(self, high: int, low: int) -> int:
         if self._order is None:
             self._order = array("I", sorted(range(len(self._high)), key=self._high.__getitem__))
+            self._cursors = array("I", range(len(self._high)))
         order, highs = self._order, self._high
-        place = self._cursors.get(high)
-        if place is None:
-            place = bisect_left(order, high, key=highs.__getitem__)
-        start = place
-        found = -1
+        first = bisect_left(order, high, key=highs.__getitem__)
+        if first == len(order):
+            return -1
+        place = self._cursors[first]
+        # Many equal rows: no search looks again at the lines that are claimed already.
+        while place < len(order) and highs[order[place]] == high and self._claimed[order[place]]:
+            place += 1
+        self._cursors[first] = place
         while place < len(order) and highs[order[place]] == high:
             if self._is_free(order[place], high, low):
-                found = order[place]
-                break
+                return order[place]
             place += 1
-        if place > start:
-            # Many equal rows: the next search starts after the lines that are claimed already.
-            self._cursors[high] = place
-        return found
+        return -1
 
     def unclaimed(self) -> int:
         """How many lines answer no row."""

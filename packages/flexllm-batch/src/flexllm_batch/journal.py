@@ -10,13 +10,17 @@ import asyncio
 import contextlib
 import os
 import threading
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import ParamSpec, TypeVar
 
 from flexllm_core.errors import JournalError
 
 _SYNC = getattr(os, "fdatasync", os.fsync)
 _BINARY = getattr(os, "O_BINARY", 0)
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Journal:
@@ -36,6 +40,7 @@ class Journal:
         except OSError as error:
             raise JournalError(f"{path}: cannot be opened for writing: {error.strerror or error}") from error
         self._dirty = False
+        self._new = self.end == 0
         self._sync_lock = threading.Lock()
         self._syncing: asyncio.Task[None] | None = None
         self.failure: JournalError | None = None
@@ -55,10 +60,13 @@ class Journal:
             while written < len(line):
                 written += os.write(self.fd, line[written:])
         except OSError as error:
-            with contextlib.suppress(OSError):
+            whole = "every line in it is whole"
+            try:
                 os.ftruncate(self.fd, offset)
+            except OSError:
+                whole = "its last line may be torn, which the next run mends"
             self.failure = JournalError(
-                f"{self.path}: cannot be written: {error.strerror or error}; every line in it is whole, "
+                f"{self.path}: cannot be written: {error.strerror or error}; {whole}, "
                 "and the same command goes on where this one stopped"
             )
             raise self.failure from error
@@ -83,30 +91,33 @@ class Journal:
         """
         if self._syncing is not None:
             self._syncing.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._syncing
+            await asyncio.gather(self._syncing, return_exceptions=True)
             self._syncing = None
-        await asyncio.to_thread(self.sync)
+        await in_thread(self.sync)
         if self.failure is not None:
             raise self.failure
 
     def sync(self) -> None:
         """Wait until everything written is on the disk. A failure is kept and stops the next append."""
         with self._sync_lock:  # a cancelled wait leaves its thread syncing
-            if not self._dirty:
+            if not self._dirty or self.fd < 0:
                 return
             self._dirty = False
             try:
                 _SYNC(self.fd)
+                if self._new:
+                    sync_folder(self.path.parent)
+                    self._new = False
             except OSError as error:
                 # Retrying would lie: after a failed sync the system may have dropped the data already.
                 self.failure = JournalError(f"{self.path}: cannot be synced to disk: {error.strerror or error}")
 
     def close(self) -> None:
         """Close the file; a second call does nothing."""
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
+        with self._sync_lock:  # a number that was closed may be another file's by the time it is synced
+            if self.fd >= 0:
+                os.close(self.fd)
+                self.fd = -1
 
     def read_line(self, offset: int) -> bytes:
         """The line at an offset, with its newline."""
@@ -145,10 +156,29 @@ def sync_folder(folder: Path) -> None:
             os.close(fd)
 
 
-def write_durably(path: Path, lines: Any) -> None:
-    """Append lines to a side file and sync it."""
+def write_durably(path: Path, lines: Iterable[bytes]) -> None:
+    """Append lines to a side file, ending each with a newline, and sync it and its folder."""
     with path.open("ab") as file:
         for line in lines:
-            file.write(line)
+            file.write(line if line.endswith(b"\n") else line + b"\n")
         file.flush()
         os.fsync(file.fileno())
+    sync_folder(path.parent)
+
+
+async def in_thread(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run `call` in a thread; a cancellation waits for its end before it goes on.
+
+    A thread cannot be stopped, and what it works on must stay open and locked as long as it works.
+    """
+    work = asyncio.ensure_future(asyncio.to_thread(call, *args, **kwargs))
+    cancelled = False
+    while not work.done():
+        try:
+            await asyncio.wait((work,))
+        except asyncio.CancelledError:
+            cancelled = True
+    if cancelled:
+        work.exception()  # taken, so that nobody warns of it
+        raise asyncio.CancelledError
+    return work.result()

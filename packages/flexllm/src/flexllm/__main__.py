@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import runpy
 import sys
+from importlib.util import find_spec
 
 if __name__ == "__main__":
-    try:
-        from flexllm_cli.app import main  # an extra of this package
-    except ModuleNotFoundError as error:
-        if error.name != "flexllm_cli":
-            raise
+    # By name: this package is below the command line and imports none of it.
+    if find_spec("flexllm_cli") is None:
         sys.stderr.write("error: the command line is not installed: pip install 'flexllm[cli]'\n")
         sys.exit(7)
-    main()
+    runpy.run_module("flexllm_cli", run_name="__main__", alter_sys=True)
