@@ -1,4 +1,4 @@
-"""The control endpoints under `/__mock__/`, by which a test in another process reads and steers the server."""
+"""The control endpoints under `/__mock__/`, with which a test in another process reads and steers the server."""
 
 from __future__ import annotations
 

@@ -112,8 +112,12 @@ class HttpServer(uvicorn.Server):
         """Start serving, and say so."""
         await super().startup(sockets=sockets)
         self._app.started = asyncio.get_running_loop().time()
-        if self._ready is not None:
-            self._ready()
+        try:
+            if self._ready is not None:
+                self._ready()
+        except BaseException:
+            await self.shutdown(sockets=sockets)  # uvloop cannot be closed while a server is open
+            raise
 
     async def main_loop(self) -> None:
         """Wait for `stop`, without uvicorn's tick, which would make each stop take a tenth of a second."""

@@ -14,10 +14,23 @@ _CONTROLS = {"n": "\n", "t": "\t", "r": "\r", "f": "\f", "v": "\v", "0": "\0"}
 _HEX_LENGTHS = {"x": 2, "u": 4}
 _ANCHORS = "bBAZz"
 _MAX_REPEAT = 10_000
+_MAX_REPEATS = 100_000
 
 
 class PatternError(ValueError):
     """A regular expression that is not valid, or uses what is not supported: look-around, back references."""
+
+
+@dataclass(slots=True)
+class _Pen:
+    dice: Dice
+    growth: int
+    left: int = _MAX_REPEATS
+
+    def spend(self, count: int) -> None:
+        self.left -= count
+        if self.left < 0:
+            raise PatternError("the text for the pattern would be too long")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +39,8 @@ class _Characters:
 
     options: str
 
-    def write(self, dice: Dice, growth: int) -> str:
-        return dice.pick(self.options) if self.options else ""
+    def write(self, pen: _Pen) -> str:
+        return pen.dice.pick(self.options) if self.options else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +49,11 @@ class _Repeat:
     least: int
     most: int | None
 
-    def write(self, dice: Dice, growth: int) -> str:
-        most = self.least + 3 + growth if self.most is None else min(self.most, self.least + 3 + growth)
-        return "".join([self.node.write(dice, growth) for _ in range(dice.between(self.least, most))])
+    def write(self, pen: _Pen) -> str:
+        most = self.least + 3 + pen.growth
+        count = pen.dice.between(self.least, most if self.most is None else min(self.most, most))
+        pen.spend(count)
+        return "".join([self.node.write(pen) for _ in range(count)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +62,8 @@ class _Choice:
 
     branches: tuple[tuple[_Node, ...], ...]
 
-    def write(self, dice: Dice, growth: int) -> str:
-        return "".join([node.write(dice, growth) for node in dice.pick(self.branches)])
+    def write(self, pen: _Pen) -> str:
+        return "".join([node.write(pen) for node in pen.dice.pick(self.branches)])
 
 
 _Node = _Characters | _Repeat | _Choice
@@ -61,8 +76,11 @@ class Pattern:
         self._tree = _Parser(source).parse()
 
     def sample(self, dice: Dice, growth: int = 0) -> str:
-        """Write a text that matches; `growth` allows that many more repetitions of what may repeat."""
-        return self._tree.write(dice, growth)
+        """Write a text that matches; `growth` allows that many more repetitions of what may repeat.
+
+        Raises PatternError when the text would become too long.
+        """
+        return self._tree.write(_Pen(dice, growth))
 
 
 class _Parser:

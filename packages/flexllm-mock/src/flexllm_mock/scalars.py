@@ -40,12 +40,12 @@ def _patterned(source: object, least: int, most: int, dice: Dice) -> str:
         raise SchemaError("`pattern` must be a string")
     try:
         pattern = Pattern(source)
+        for growth in _GROWTHS:
+            text = pattern.sample(dice, growth)
+            if least <= len(text) <= most:
+                return text
     except PatternError as error:
         raise SchemaError(str(error)) from error
-    for growth in _GROWTHS:
-        text = pattern.sample(dice, growth)
-        if least <= len(text) <= most:
-            return text
     raise SchemaError(f"the mock found no text of {least} to {most} characters for the pattern {source!r}")
 
 

@@ -15,6 +15,7 @@ _FREE_NODES = 300
 _MAX_NODES = 20_000
 _MAX_DEPTH = 60
 _MAX_ITEMS = 10_000
+_MAX_BRANCHES = 1_000
 _ENDLESS = 10**9
 _UNSUPPORTED = ("not", "if", "contains", "dependentRequired", "dependentSchemas", "dependencies", "$dynamicRef")
 _LARGER = ("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties")
@@ -30,6 +31,7 @@ _SHAPES: dict[str, tuple[type, ...]] = {
     **dict.fromkeys((*_LARGER, *_SMALLER), (int, float)),
     **dict.fromkeys(("exclusiveMinimum", "exclusiveMaximum"), (int, float, bool)),
 }
+_TYPES = {"object": dict, "array": list, "string": str, "boolean": bool, "null": type(None)}
 _NOT_EMPTY = ("enum", "anyOf", "oneOf")
 
 Schema = dict[str, Any]
@@ -44,6 +46,10 @@ def instance(schema: object, key: bytes) -> Any:
     Raises SchemaError when the schema is not valid, has no finite value, or uses a keyword that is not supported.
     """
     return _Sampler(schema, Dice(key)).value(schema, 0)
+
+
+class _TooLargeError(SchemaError):
+    """The schema has used up the work that it may cause; trying other branches would cause more."""
 
 
 class _Sampler:
@@ -131,7 +137,7 @@ class _Sampler:
 
     def check_size(self) -> None:
         if self.nodes > _MAX_NODES:
-            raise SchemaError("the schema is too large for the mock")
+            raise _TooLargeError("the schema is too large for the mock")
 
     # Writing a value
 
@@ -146,24 +152,37 @@ class _Sampler:
                 raise SchemaError(f"the mock does not support the keyword `{name}`")
         for name in ("anyOf", "oneOf"):
             if name in schema:
-                rest = {key: value for key, value in schema.items() if key != name}
-                return self.value(_merged(rest, self.plain(self.branch(schema[name], depth))), depth)
-        if "const" in schema:
-            return schema["const"]
-        if "enum" in schema:
-            return self.dice.pick(schema["enum"])
+                return self.union_value(schema, name, depth)
+        if "const" in schema or "enum" in schema:
+            return self.dice.pick(_listed(schema))
         return self.of_kind(self.kind(schema, depth), schema, depth)
 
     def free(self, depth: int) -> bool:
         return depth <= _FREE_DEPTH and self.nodes < _FREE_NODES
 
-    def branch(self, options: list[Any], depth: int) -> object:
-        heights = [self.height(option) for option in options]
+    def union_value(self, schema: Schema, name: str, depth: int) -> Any:
+        """Write a value for one branch of `anyOf` or `oneOf` together with what stands beside it."""
+        rest = {key: value for key, value in schema.items() if key != name}
+        options = self.options(schema[name], depth)
+        first = self.dice.below(len(options))
+        problem: SchemaError | None = None
+        for option in options[first:] + options[:first]:
+            try:
+                return self.value(_merged(rest, self.plain(option)), depth)
+            except _TooLargeError:
+                raise
+            except SchemaError as error:  # this branch does not go with the rest; another may
+                problem = problem or error
+        assert problem is not None
+        raise problem
+
+    def options(self, branches: list[Any], depth: int) -> list[Any]:
+        heights = [self.height(branch) for branch in branches]
         lowest = min(heights)
         if lowest >= _ENDLESS:
             raise SchemaError("no branch of the schema has a finite value")
         limit = _ENDLESS - 1 if self.free(depth) else lowest
-        return self.dice.pick([option for option, high in zip(options, heights, strict=True) if high <= limit])
+        return [branch for branch, high in zip(branches, heights, strict=True) if high <= limit]
 
     def kind(self, schema: Schema, depth: int) -> str:
         kinds = _kinds(schema)
@@ -249,6 +268,28 @@ def _checked(schema: Schema) -> Schema:
     return schema
 
 
+def _listed(schema: Schema) -> list[Any]:
+    """Return the values that `enum` and `const` allow and whose type is allowed."""
+    values = [schema["const"]] if "const" in schema else schema["enum"]
+    if "enum" in schema:
+        values = [value for value in values if value in schema["enum"]]
+    if "type" in schema:
+        kinds = _kinds(schema)
+        values = [value for value in values if any(_is_kind(value, kind) for kind in kinds)]
+    if not values:
+        raise SchemaError("no value of `enum` or `const` has the type that is asked for")
+    return values
+
+
+def _is_kind(value: object, kind: str) -> bool:
+    match kind:
+        case "integer":
+            return isinstance(value, int | float) and not isinstance(value, bool) and value == int(value)
+        case "number":
+            return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, _TYPES.get(kind, ()))
+
+
 def _kinds(schema: Schema) -> list[str]:
     """Return the types that a schema allows, guessed from its keywords when it does not say."""
     kinds = schema.get("type")
@@ -291,9 +332,13 @@ def _merged(one: Schema, other: Schema) -> Schema:
             merged[name] = both | {
                 key: {"allOf": [both[key], part]} if key in both else part for key, part in value.items()
             }
-        elif name in ("anyOf", "oneOf", "allOf", "$ref"):
-            merged.setdefault("allOf", [])
-            merged["allOf"] = [*merged["allOf"], {name: value}] if name != "allOf" else [*merged["allOf"], *value]
+        elif name in ("anyOf", "oneOf"):
+            pairs = [{"allOf": [left, right]} for left in merged[name] for right in value]
+            if len(pairs) > _MAX_BRANCHES:
+                raise SchemaError(f"the mock cannot combine so many branches of `{name}`")
+            merged[name] = pairs
+        elif name in ("allOf", "$ref"):
+            merged["allOf"] = [*merged.get("allOf", ()), *(value if name == "allOf" else [{name: value}])]
         else:
             merged[name] = _both(name, merged[name], value)
     return merged
@@ -311,6 +356,8 @@ def _both(name: str, one: Any, other: Any) -> Any:
         if not common:
             raise SchemaError(f"no value has the type {one!r} and the type {other!r}")
         return common
+    if name == "const":
+        raise SchemaError(f"no value is both {one!r} and {other!r}")
     if name == "enum":
         return [value for value in one if value in other]
     if isinstance(one, bool) or isinstance(other, bool):

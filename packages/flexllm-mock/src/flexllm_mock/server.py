@@ -7,6 +7,7 @@ import errno
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar, Unpack
@@ -160,7 +161,7 @@ class MockServer:
         except BaseException as error:
             if ready.done():
                 raise
-            self._thread = None
+            self._thread = self._loop = self._server = None
             ready.set_exception(error)  # whoever starts the server gets it
         finally:
             listener.close()
@@ -172,7 +173,8 @@ class MockServer:
         if thread is None or loop is None or server is None:
             return None
         self._thread = self._loop = self._server = None
-        loop.call_soon_threadsafe(server.stop)
+        with suppress(RuntimeError):  # the loop is closed already when the server ended by an error of its own
+            loop.call_soon_threadsafe(server.stop)
         return thread
 
     def _state(self) -> MockApp:

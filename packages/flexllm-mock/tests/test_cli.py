@@ -1,0 +1,130 @@
+"""The command, run as a process."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import pytest
+
+from flexllm_mock.cli import main
+
+COMMAND = [sys.executable, "-W", "error", "-X", "dev", "-m", "flexllm_mock"]
+
+
+@contextmanager
+def running(*options, env=None):
+    """A server process; yields it and the JSON of its first line."""
+    process = subprocess.Popen(
+        [*COMMAND, "--port", "0", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, **(env or {})},
+        text=True,
+    )
+    try:
+        line = process.stdout.readline()
+        assert line, process.stderr.read()
+        yield process, json.loads(line)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_ready_line_and_clean_end(client_for, tmp_path, chat_bytes, number):
+    """It prints its address as JSON, writes the same to the ready file, and a signal ends it with 0, even when busy."""
+    ready = tmp_path / "ready.json"
+    with running("--ready-file", str(ready), "--delay", "300") as (process, line):
+        assert line == json.loads(ready.read_text()) == {"url": line["url"], "port": line["port"], "pid": process.pid}
+        assert os.listdir(tmp_path) == ["ready.json"]
+        client = client_for(line["url"])
+        with client.connect() as waiting, client.connect():
+            waiting.sendall(chat_bytes())
+            while client.get("/__mock__/stats").json["in_flight"] != 1:
+                pass
+            process.send_signal(number)
+            assert process.wait(timeout=3) == 0
+        assert "Traceback" not in process.stderr.read()
+        with socket.create_server(("127.0.0.1", line["port"])):
+            pass
+
+
+def test_options_reach_the_server(client_for, tmp_path):
+    """What is said on the command line is what the server does."""
+    log = tmp_path / "log.jsonl"
+    options = ["--model", "a", "--model", "b", "--strict-models", "--response-len", "3-4", "--seed", "5"]
+    options += ["--error-rate", "1", "--error-status", "429", "--retry-after", "1.5", "--log-file", str(log), "--quiet"]
+    with running(*options) as (process, line):
+        client = client_for(line["url"])
+        assert [model["id"] for model in client.get("/v1/models").json["data"]] == ["a", "b"]
+        answer = client.chat(model="a")
+        assert (answer.status, answer.headers["retry-after"]) == (429, "1.5")
+        assert len(log.read_text().splitlines()) == 2
+        process.terminate()
+        assert process.wait(timeout=3) == 0
+        assert process.stderr.read() == ""
+
+
+def test_same_options_give_the_same_bytes_in_another_process(client_for, serve):
+    """Answers do not depend on the process, such as through the hash seed of its strings."""
+    here = serve(seed=5).chat("Hello", n=2, enable_thinking=True)
+    with running("--seed", "5", env={"PYTHONHASHSEED": "123"}) as (_, line):
+        assert client_for(line["url"]).chat("Hello", n=2, enable_thinking=True).body == here.body
+
+
+def test_key_from_the_environment(client_for):
+    """The key can come from the environment, where no list of processes shows it."""
+    with running(env={"FLEXLLM_MOCK_API_KEY": "sk-env"}) as (_, line):
+        client = client_for(line["url"])
+        assert client.get("/v1/models").status == 401
+        assert client.get("/v1/models", authorization="Bearer sk-env").status == 200
+
+
+def test_taken_port_is_one_line_and_exit_1(capsys):
+    """A taken port is said on one line of stderr, with exit code 1."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        assert main(["--port", str(port)]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == f"flexllm-mock: port {port} on 127.0.0.1 is taken: another server listens there\n"
+
+
+def test_files_that_cannot_be_written(capsys, tmp_path):
+    """A log or ready file in a folder that does not exist ends the command with 1 and a line that names it."""
+    missing = str(tmp_path / "no" / "file")
+    assert main(["--port", "0", "--log-file", missing]) == 1
+    assert missing in capsys.readouterr().err
+    assert main(["--port", "0", "--ready-file", missing]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    assert str(tmp_path / "no") in captured.err
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--error-rate", "2"], ["--response-len", "x"], ["--response-len", "9-3"], ["--port", "99999"], ["--nothing"]],
+)
+def test_wrong_options_exit_with_2(capsys, options):
+    """A wrong option is usage, with exit code 2 and a message."""
+    with pytest.raises(SystemExit) as left:
+        main(options)
+    assert left.value.code == 2
+    assert "flexllm-mock: error:" in capsys.readouterr().err
+
+
+def test_signal_before_the_start_ends_it_too():
+    """A signal that comes while the server is still loading ends it with 0."""
+    code = (
+        "import os, signal, sys, flexllm_mock.cli as cli\n"
+        "cli._run = lambda *_: os.kill(os.getpid(), signal.SIGTERM)\n"
+        "sys.exit(cli.main([]))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=20).returncode == 0
