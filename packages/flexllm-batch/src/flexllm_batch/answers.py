@@ -48,7 +48,10 @@ class AnswerIndex:
         self._free += 1
 
     def claim(self, key: str) -> int:
-        """The offset of the first unclaimed line that answers this request, or NO_OFFSET."""
+        """The offset of an unclaimed line that answers this request, or NO_OFFSET.
+
+        The line behind the one claimed last comes first, then the first in the file.
+        """
         high, low = split_key(key)
         line = self._next
         if line < len(self._high) and self._is_free(line, high, low):

@@ -168,11 +168,14 @@ class Batch:
             return make_plan(
                 self.records(),
                 answers,
-                lambda record: self.settings.request(record).fingerprint(),
+                self._fingerprint,
                 read_line,
                 limit=self.settings.limit,
                 save_input=self.settings.save_input,
             )
+
+    def _fingerprint(self, record: Record) -> str:
+        return self.settings.request(record).fingerprint()
 
     def _difference(self) -> str:
         """What differs from the run that wrote the output, as far as its first answer shows."""
@@ -195,46 +198,47 @@ class Batch:
         """
         loop = asyncio.get_running_loop()
         started = loop.time()
-        self.progress.start(self.stats, lambda: self.runner.in_flight)
-        try:
+        async with contextlib.AsyncExitStack() as at_end:  # whatever fails, the rest of it is done
+            at_end.callback(self.close)
             if self.output is not None:
+                at_end.push_async_callback(self._finish, self.output)
                 self.output.begin()
-                for note in self.output.notes:
-                    self.progress.note(note)
                 self.output.start()
-            await self.runner.run(self._todo())
-            self._exhausted = not self.runner.stopped
-        finally:
-            self.stats.seconds = loop.time() - started
-            self.progress.stop()
+            at_end.callback(self.progress.stop)
+            self.progress.start(self.stats, lambda: self.runner.in_flight)
+            for note in self.output.notes if self.output else ():
+                self.progress.note(note)
             try:
-                if self.output is not None:
-                    await self._finish(self.output)
+                await self.runner.run(self._todo())
+                self._exhausted = not self.runner.stopped
             finally:
-                self.close()
+                self.stats.seconds = loop.time() - started
+                if self.rules.stopped_by is not None:
+                    self.stats.stopped = str(self.rules.stopped_by)
         return self.stats
 
     async def _finish(self, output: OutputFile) -> None:
-        plan = self.plan or Plan()
         complete = self._exhausted and self.stats.left == 0
-        await output.finish(plan, self.records, complete=complete)
+        await output.finish(self.records, self._fingerprint, complete=complete)
 
     def _todo(self) -> Iterator[Record] | AsyncIterator[Record]:
         if isinstance(self.source, MessageStream):
-            return self.source.records(self.settings.shape, self.settings.limit)
+            return self.source.records(self.settings.shape, self.settings.limit, self._wanted)
         return self._open_records(self.source)
+
+    def _wanted(self, record: Record) -> bool:
+        """Whether a record is asked or written, and not left out as bad."""
+        if record.error is None or self.settings.on_bad_row != "skip":
+            return True
+        self.stats.skipped += 1
+        return False
 
     def _open_records(self, source: RowSource) -> Iterator[Record]:
         """The records that have no answer yet."""
         answered = self.output.is_answered if self.output and self.plan and len(self.plan.offsets) else None
-        skip_bad = self.settings.on_bad_row == "skip"
         for record in read_records(source, self.settings.shape, self.settings.limit):
-            if answered is not None and answered(record.index):
-                continue
-            if record.error is not None and skip_bad:
-                self.stats.skipped += 1
-                continue
-            yield record
+            if not (answered is not None and answered(record.index)) and self._wanted(record):
+                yield record
 
     def _deliver(self, outcome: Outcome) -> Awaitable[None] | None:
         """Count an outcome and write its line, at once: a finished row is never held back."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Self, Unpack, overload
+from typing import Any, Literal, Self, Unpack, get_args, overload
 
 from flexllm_batch.batch import Batch, BatchSettings
 from flexllm_batch.cost import CostReport, Metered
@@ -22,7 +23,7 @@ from flexllm_batch.stop_rules import FailureLimit, parse_failure_limit
 from flexllm_core import sync
 from flexllm_core.config import load_config, resolve_endpoint
 from flexllm_core.endpoint import EndpointConfig, endpoint_from, endpoint_with_key
-from flexllm_core.errors import ConfigError, FlexLLMError
+from flexllm_core.errors import ConfigError, FlexLLMError, InputError
 from flexllm_core.json_codec import decode_json
 from flexllm_core.messages import MessagesInput
 from flexllm_core.options import CHAT_OPTION_NAMES, ChatOptions, SaveInput, params_from_options, unknown_name_message
@@ -32,6 +33,16 @@ from flexllm_providers.methods import ChatMethods
 from flexllm_providers.retry import Retrying, RetryPolicy
 
 DEFAULT_CONCURRENCY = 50
+
+_CLIENT_ARGUMENTS = ("retry_policy", "track_cost", "transport")
+"""What `LLMClient` takes beside the settings of its endpoint."""
+
+_CHOICES: dict[str, tuple[Any, ...]] = {
+    "save_input": (True, False, "last"),
+    "resume": get_args(ResumeMode),
+    "on_bad_row": get_args(OnBadRow),
+}
+"""Options of few values."""
 
 
 class BatchOptions(ChatOptions, total=False):
@@ -95,19 +106,21 @@ class LLMClient(ChatMethods):
         endpoint: EndpointConfig | None = None,
         **settings: Any,
     ) -> None:
+        given = {
+            "model": model,
+            "base_url": base_url,
+            "api_key": api_key,
+            "provider": None if provider == "auto" else provider,
+            "concurrency_limit": concurrency_limit,
+            "max_qps": max_qps,
+            "timeout": timeout,
+            "retry_times": retry_times,
+        }
+        given = {name: value for name, value in given.items() if value is not None} | settings
         if endpoint is None:
-            given = {
-                "model": model,
-                "base_url": base_url,
-                "api_key": api_key,
-                "provider": provider,
-                "concurrency_limit": concurrency_limit,
-                "max_qps": max_qps,
-                "timeout": timeout,
-                "retry_times": retry_times,
-            }
-            given = {name: value for name, value in given.items() if value is not None}
-            endpoint = endpoint_with_key(endpoint_from({**given, **settings}, "LLMClient"))
+            endpoint = endpoint_with_key(endpoint_from(given, "LLMClient"))
+        elif given:
+            raise ConfigError(f"LLMClient: {', '.join(given)} belong into the endpoint that is given beside them")
         self.endpoint = endpoint
         self.concurrency = endpoint.concurrency_limit or DEFAULT_CONCURRENCY
         provider_client = ProviderClient(endpoint, transport=transport)
@@ -115,18 +128,27 @@ class LLMClient(ChatMethods):
         policy = (retry_policy or RetryPolicy()).with_retry_times(endpoint.retry_times)
         self._retrying = Retrying(limited, policy)
         self._pricer = Pricer(endpoint.price, endpoint.base_url)
-        chat_model: ChatModel = self.metered() if track_cost else self._retrying
+        chat_model: ChatModel = Metered(self._retrying, self._pricer) if track_cost else self._retrying
         super().__init__(chat_model, model=endpoint.model, params=endpoint.params)
 
     @classmethod
     def from_config(cls, model: str | None = None, *, path: str | Path | None = None, **settings: Any) -> Self:
         """A client of a model of the configuration file, the default one when none is named.
 
+        Args:
+            model: Name or id of an entry.
+            path: The file; by default the user's own.
+            settings: Any argument of `LLMClient`; it wins over the file.
+
         Raises:
             NotConfiguredError: There is no such model or file.
-            ConfigError: The file is unusable.
+            ConfigError: The file or a setting is unusable.
         """
-        endpoint = resolve_endpoint(load_config(path), model=model)
+        where = {name: settings.pop(name, None) for name in ("base_url", "api_key", "provider")}
+        endpoint = resolve_endpoint(load_config(path), model=model, **where)
+        own = {name: settings.pop(name) for name in list(settings) if name not in _CLIENT_ARGUMENTS}
+        if own:
+            endpoint = endpoint_from({**endpoint.model_dump(exclude_unset=True), **own}, "LLMClient.from_config")
         return cls(endpoint=endpoint, **settings)
 
     @property
@@ -142,6 +164,7 @@ class LLMClient(ChatMethods):
             JournalError: The output cannot be used.
             ConfigError: An option is unknown or unusable.
         """
+        _check_several(messages_list)
         messages = messages_list if isinstance(messages_list, list) else list(messages_list)
         run = _BatchRun(self, MessageLists(messages, options.get("metadata")), options)
         found: dict[int, BatchItem] = {}
@@ -197,7 +220,7 @@ class LLMClient(ChatMethods):
         With `return_cost_report` also what it cost. `chat_batch` gives the errors too.
         """
         if return_cost_report:
-            options.setdefault("track_cost", True)
+            options["track_cost"] = True
         batch = await self.chat_batch(messages_list, **options)
         return (batch.contents, batch.cost) if return_cost_report else batch.contents
 
@@ -218,8 +241,8 @@ class LLMClient(ChatMethods):
         return sync.run(lambda: self.chat_completions_batch(messages_list, **options))
 
     def metered(self) -> Metered:
-        """A chat model over this endpoint with a cost report of its own."""
-        return Metered(self._retrying, self._pricer)
+        """This client's chat model with a cost report of its own."""
+        return Metered(self.chat_model, self._pricer)
 
 
 class RowSkippedError(FlexLLMError):
@@ -236,10 +259,10 @@ class _BatchRun:
         options: BatchOptions,
     ) -> None:
         check_batch_options(options)
-        track_cost = options.get("track_cost", False)
+        track_cost = options.get("track_cost", isinstance(client.chat_model, Metered))
         self._metered = client.metered() if track_cost else None
         self._window = min(options.get("concurrency") or client.concurrency, client.concurrency)
-        settings = batch_settings(client, options, self._window)
+        settings = batch_settings(client, options, self._window, track_cost=track_cost)
         self._finished: deque[BatchItem] = deque()
         self._arrived = asyncio.Event()
         self._room = asyncio.Event()
@@ -300,16 +323,18 @@ class _BatchRun:
         if plan is None or output is None or not plan.kept:
             return
         output.begin()
-        for index in range(plan.total):
-            if output.is_answered(index):
-                item = item_from_line(decode_json(output.read_line(output.offsets.get(index))))
-                item.index = index
+        # A row that has moved may have other metadata than the line that answers it.
+        for record in itertools.islice(self.batch.records(), plan.total):
+            if output.is_answered(record.index):
+                item = item_from_line(decode_json(output.read_line(output.offsets.get(record.index))))
+                item.index, item.metadata = record.index, record.metadata
                 yield item
 
 
 def _source_for(
     messages: Iterable[MessagesInput] | AsyncIterable[MessagesInput], options: BatchOptions
 ) -> RowSource | MessageStream:
+    _check_several(messages)
     if isinstance(messages, list | tuple):
         return MessageLists(messages, options.get("metadata"))
     if options.get("metadata") is not None:
@@ -317,8 +342,14 @@ def _source_for(
     return MessageStream(messages)
 
 
+def _check_several(messages: object) -> None:
+    """Refuse a single text or message: its characters or keys would be asked one by one."""
+    if isinstance(messages, str | bytes | Mapping):
+        raise InputError(f"expected several messages, one for each row, found a single {type(messages).__name__}")
+
+
 def check_batch_options(options: Mapping[str, Any]) -> None:
-    """Refuse unknown options.
+    """Refuse unknown options, and values that could only be mistakes.
 
     Raises:
         ConfigError: With a suggestion.
@@ -327,9 +358,17 @@ def check_batch_options(options: Mapping[str, Any]) -> None:
     for name in options:
         if name not in known:
             raise ConfigError(unknown_name_message("option", name, frozenset(known)))
+    for name, choices in _CHOICES.items():
+        if name in options and options[name] not in choices:
+            raise ConfigError(f"{name} is {options[name]!r}; expected one of {', '.join(map(repr, choices))}")
+    concurrency = options.get("concurrency")
+    if concurrency is not None and (type(concurrency) is not int or concurrency < 1):
+        raise ConfigError(f"concurrency is {concurrency!r}; expected a number of rows above 0")
+    if options.get("output_jsonl") is not None and options.get("output_file") is not None:
+        raise ConfigError("output_file is another name of output_jsonl; give one of them")
 
 
-def batch_settings(client: LLMClient, options: BatchOptions, window: int) -> BatchSettings:
+def batch_settings(client: LLMClient, options: BatchOptions, window: int, *, track_cost: bool) -> BatchSettings:
     """The settings of a batch from the options of its call."""
     chat = {name: value for name, value in options.items() if name in CHAT_OPTION_NAMES}
     limit = options.get("max_failures")
@@ -345,5 +384,5 @@ def batch_settings(client: LLMClient, options: BatchOptions, window: int) -> Bat
         overwrite=options.get("overwrite", False),
         on_bad_row=options.get("on_bad_row", "fail"),
         max_failures=FailureLimit() if limit is None else parse_failure_limit(str(limit)),
-        track_cost=options.get("track_cost", False),
+        track_cost=track_cost,
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 from flexllm_batch.cost import CostReport
 from flexllm_batch.stats import RunStats
-from flexllm_core.errors import LLMRequestError
+from flexllm_core.errors import JournalError, LLMRequestError
 from flexllm_core.results import ChatCompletionResult, ToolCall, Usage
 
 
@@ -87,7 +87,21 @@ class BatchResult:
 
 
 def item_from_line(line: dict[str, Any]) -> BatchItem:
-    """The item of a row whose answer stands in the output already."""
+    """The item of a row whose answer stands in the output already.
+
+    Raises:
+        JournalError: Somebody changed the line, and it is no answer any more.
+    """
+    try:
+        return _read_item(line)
+    except (TypeError, ValueError, KeyError, AttributeError, ArithmeticError) as error:
+        raise JournalError(
+            f"the output's line of row {line['index']} is damaged ({type(error).__name__}: {error}); "
+            "take the line out, and the row is asked again"
+        ) from None
+
+
+def _read_item(line: dict[str, Any]) -> BatchItem:
     usage = line.get("usage")
     calls = tuple(
         ToolCall(call["id"], call["function"]["name"], call["function"]["arguments"])

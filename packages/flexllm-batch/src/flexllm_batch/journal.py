@@ -89,11 +89,13 @@ class Journal:
         Raises:
             JournalError: A sync failed; what the disk holds is unknown then.
         """
-        if self._syncing is not None:
-            self._syncing.cancel()
-            await asyncio.gather(self._syncing, return_exceptions=True)
-            self._syncing = None
-        await in_thread(self.sync)
+        try:
+            if self._syncing is not None:
+                self._syncing.cancel()
+                await asyncio.gather(self._syncing, return_exceptions=True)
+                self._syncing = None
+        finally:
+            await in_thread(self.sync)
         if self.failure is not None:
             raise self.failure
 

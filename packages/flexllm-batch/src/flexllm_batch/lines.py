@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 from typing import Any
 
 from flexllm_batch.records import Record
-from flexllm_core.errors import FlexLLMError, LLMRequestError
-from flexllm_core.json_codec import encode_json
+from flexllm_core.errors import FlexLLMError, InputError, LLMRequestError
+from flexllm_core.json_codec import decode_json, encode_json
 from flexllm_core.options import SaveInput
 from flexllm_core.results import ChatCompletionResult
+
+_KEYS_BEFORE_STATUS = 2  # index and output
+_KEY = re.compile("[0-9a-f]{32}")
 
 
 def saved_input(record: Record, save_input: SaveInput) -> dict[str, Any]:
@@ -66,7 +71,12 @@ def error_line(record: Record, error: Exception, key: str | None, *, save_input:
         line["attempts"] = error.attempts
     if key is not None:
         line["key"] = key
-    return encode_json(line) + b"\n"
+    try:
+        return encode_json(line) + b"\n"
+    except InputError:
+        # A value given in Python that JSON does not have is often the error itself.
+        line.pop("input", None)
+        return encode_json({**line, "metadata": {}}) + b"\n"
 
 
 def error_dict(error: Exception) -> dict[str, Any]:
@@ -77,13 +87,20 @@ def error_dict(error: Exception) -> dict[str, Any]:
     return {"type": type(error).__name__, "message": str(error), "retryable": retryable}
 
 
-def kept_part(record: Record, save_input: SaveInput) -> bytes:
-    """The part of a row's line that follows from its input: a line that has it needs no rewriting.
-
-    Inside a JSON text its quotes would be escaped, so finding it in a line means that it is there.
-    """
-    part = {"status": "success", **saved_input(record, save_input), "metadata": record.metadata}
-    return encode_json(part)[1:-1] + b","
+def stands(line: bytes, record: Record, save_input: SaveInput) -> bool:
+    """Whether a kept answer's line already is the line of this row, and needs no rewriting."""
+    if not line.startswith(b'{"index":%d,' % record.index):
+        return False
+    part = encode_json({"status": "success", **saved_input(record, save_input), "metadata": record.metadata})
+    at = line.find(part[1:-1] + b",")
+    if at > 0:
+        # Usually it is found where it belongs, right behind the output. Quotes in a text would be escaped, but it
+        # may also be found deeper, in metadata that holds the lines of another run.
+        with contextlib.suppress(ValueError):
+            return len(decode_json(line[: at - 1] + b"}")) == _KEYS_BEFORE_STATUS
+    # The same values may be written in another way: escaped, because something else in the line had to be.
+    value = decode_json(line)
+    return encode_json({key: value[key] for key in ("status", "input", "metadata") if key in value}) == part
 
 
 def rewritten(line: dict[str, Any], record: Record, save_input: SaveInput) -> bytes:
@@ -118,4 +135,4 @@ def is_output_line(value: object) -> bool:
 
 
 def _is_key(key: object) -> bool:
-    return isinstance(key, str) and len(key) == 32 and key.isascii() and all(c in "0123456789abcdef" for c in key)
+    return isinstance(key, str) and _KEY.fullmatch(key) is not None

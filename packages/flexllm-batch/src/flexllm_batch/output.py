@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
+from array import array
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from flexllm_batch.answers import NO_OFFSET, AnswerIndex
 from flexllm_batch.compaction import compact
-from flexllm_batch.journal import Journal
+from flexllm_batch.journal import Journal, in_thread
 from flexllm_batch.output_lock import OutputLock
 from flexllm_batch.output_path import check_output_path
 from flexllm_batch.plan import Plan, ResumeMode, RowOffsets
@@ -53,6 +53,7 @@ class OutputFile:
         self._journal: Journal | None = None
         self.scan = Scan()
         self.offsets = RowOffsets()
+        self._stale: array[int] = array("Q")
         self.notes: list[str] = []
 
     def open(self) -> AnswerIndex:
@@ -60,7 +61,7 @@ class OutputFile:
 
         Raises:
             JournalConflictError: Another run writes it, or another tool wrote it.
-            JournalError: It cannot be read or opened.
+            JournalError: It cannot be read.
         """
         self._lock.acquire()
         try:
@@ -69,7 +70,7 @@ class OutputFile:
         except OSError as error:
             self._lock.release()
             raise JournalError(f"{self.path}: cannot be read: {error.strerror or error}") from error
-        except JournalConflictError:
+        except BaseException:
             self._lock.release()
             raise
         return AnswerIndex() if self._resume == "never" else self.scan.answers
@@ -100,6 +101,7 @@ class OutputFile:
                 f"at its end they are moved to {self.path}.stale"
             )
         self.offsets = plan.offsets
+        self._stale = plan.stale
 
     def begin(self) -> None:
         """Open the file for the run, mended or emptied as the check decided; a second call does nothing.
@@ -146,8 +148,15 @@ class OutputFile:
         """Begin to sync by group."""
         self.journal.start_syncing()
 
-    async def finish(self, plan: Plan, records: Callable[[], Iterable[Record]], *, complete: bool) -> None:
+    async def finish(
+        self, records: Callable[[], Iterable[Record]], fingerprint: Callable[[Record], str], *, complete: bool
+    ) -> None:
         """Sync, and rewrite in input order if every row has its outcome and the file is not so already.
+
+        Args:
+            records: Reads the input again, for rows that have moved.
+            fingerprint: That of a record's request.
+            complete: Every row has its outcome.
 
         Raises:
             JournalError: It cannot be synced or rewritten.
@@ -156,7 +165,7 @@ class OutputFile:
             return  # the run ended before it began to write
         await self._journal.stop_syncing()
         tidy = (
-            not plan.stale
+            not self._stale
             and not self.scan.bad
             and not self.offsets.any_moved
             and not self.scan.blank
@@ -164,8 +173,15 @@ class OutputFile:
             and self.offsets.in_order()
         )
         if complete and not tidy:
-            rows = records() if self.offsets.any_moved else ()
-            await asyncio.to_thread(compact, self.path, self.offsets, rows, plan.stale, save_input=self._save_input)
+            await in_thread(
+                compact,
+                self.path,
+                self.offsets,
+                records() if self.offsets.any_moved else (),
+                self._stale,
+                fingerprint=fingerprint,
+                save_input=self._save_input,
+            )
 
     def close(self) -> None:
         """Close the file and free the lock; a second call does nothing."""

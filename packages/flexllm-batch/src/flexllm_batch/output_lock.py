@@ -37,8 +37,9 @@ class OutputLock:
             error = JournalConflictError(f"{self._output} is being written by another run{self._holder_text()}")
             error.pid = self._holder()
             raise error from None
-        except OSError as error:
-            raise JournalError(f"{self.path}: the lock file cannot be made: {error.strerror or error}") from error
+        except (OSError, NotImplementedError) as error:  # the latter where the file system has no locks
+            reason = getattr(error, "strerror", None) or error
+            raise JournalError(f"{self.path}: the lock file cannot be made: {reason}") from error
         with contextlib.suppress(OSError):  # on a full disk the lock itself still works
             self.path.write_text(f"{os.getpid()}\n")
 

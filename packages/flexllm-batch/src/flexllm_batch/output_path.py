@@ -7,12 +7,16 @@ from pathlib import Path
 
 from flexllm_core.errors import JournalConflictError, JournalError
 
+SIDE_FILES = (".lock", ".tmp", ".bad", ".stale")
+"""What is written beside an output, by the ending put behind its name."""
+
 
 def check_output_path(output: str | Path, inputs: list[Path]) -> Path:
     """The real path of an output file, links followed.
 
     Raises:
-        JournalConflictError: It is an input file, a folder or a device.
+        JournalConflictError: It is an input file, a folder or a device, or a file that is written beside it
+            would be an input file.
         JournalError: Its folder does not exist.
     """
     path = Path(os.path.realpath(output))
@@ -21,8 +25,10 @@ def check_output_path(output: str | Path, inputs: list[Path]) -> Path:
     if path.exists() and not path.is_file():
         raise JournalConflictError(f"{output} is not a regular file (a device or pipe); expected a file to write")
     for source in inputs:
-        if path.exists() and source.exists() and path.samefile(source):
-            raise JournalConflictError(f"the output {output} is the input file {source}; choose another output")
+        for written in (path, *(path.with_name(path.name + suffix) for suffix in SIDE_FILES)):
+            if written.exists() and source.exists() and written.samefile(source):
+                how = "is" if written == path else f"writes {written.name}, which is"
+                raise JournalConflictError(f"the output {output} {how} the input file {source}; choose another output")
     if not path.parent.is_dir():
         raise JournalError(f"{output}: the folder {path.parent} does not exist")
     return path

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from flexllm_batch.answers import NO_OFFSET, AnswerIndex
-from flexllm_batch.lines import kept_part
+from flexllm_batch.lines import stands
 from flexllm_batch.records import Record
 from flexllm_core.errors import InputError
 from flexllm_core.options import SaveInput
@@ -116,11 +116,11 @@ def make_plan(
         try:
             offset = answers.claim(fingerprint(record)) if matching else NO_OFFSET
         except InputError as error:
-            _count_bad(plan, error, within)
+            _count_bad(plan, InputError(f"row {record.index}: {error}"), within)
             continue
         if offset != NO_OFFSET:
-            stands = _stands(read_line(offset), record, save_input)
-            plan.offsets.set(record.index, offset, moved=not stands)
+            moved = not stands(read_line(offset), record, save_input)
+            plan.offsets.set(record.index, offset, moved=moved)
         if within:
             plan.kinds[record.kind] += 1
             plan.kept += offset != NO_OFFSET
@@ -134,8 +134,3 @@ def _count_bad(plan: Plan, error: InputError, within: bool) -> None:
         plan.bad += 1
         if len(plan.bad_rows) < _SHOWN_BAD_ROWS:
             plan.bad_rows.append(error)
-
-
-def _stands(line: bytes, record: Record, save_input: SaveInput) -> bool:
-    """Whether a kept line already is the line of this row."""
-    return line.startswith(b'{"index":%d,' % record.index) and kept_part(record, save_input) in line

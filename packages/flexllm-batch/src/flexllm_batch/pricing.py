@@ -1,4 +1,4 @@
-"""Prices, in US dollars per token: the user's own, a small table of ours, then genai-prices, else unknown."""
+"""Prices, in US dollars per token: the user's own, then genai-prices, else unknown."""
 
 from __future__ import annotations
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 from collections.abc import Callable
-from typing import IO, Protocol
+from typing import IO, Any, Protocol, cast
 
 from flexllm_batch.stats import RunStats
+from flexllm_core.visible import visible
 
 PLAIN_INTERVAL = 10.0
 BAR_INTERVAL = 0.25
@@ -43,12 +45,12 @@ class NoProgress:
 
 
 class _Ticking:
-    """Redraws every `interval` seconds while a run goes."""
+    """Redraws every `interval` seconds while a run goes. A stream that cannot be written to ends no run."""
 
     interval = PLAIN_INTERVAL
 
     def __init__(self, stream: IO[str]) -> None:
-        self.stream = stream
+        self.stream = _Unbreakable(stream)
         self._task: asyncio.Task[None] | None = None
         self._shown: set[str] = set()
 
@@ -72,7 +74,7 @@ class _Ticking:
 
     def note(self, text: str) -> None:
         """Show a line."""
-        self.stream.write(text + "\n")
+        self.stream.write(visible(text) + "\n")
         self.stream.flush()
 
     def stop(self) -> None:
@@ -80,6 +82,28 @@ class _Ticking:
         if self._task is not None:
             self._task.cancel()
             self._task = None
+
+
+class _Unbreakable:
+    """A text stream that swallows what cannot be written: the run is worth more than its display.
+
+    A pipe may be broken, a disk full, a terminal gone; rich would end the process then.
+    """
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
 
 
 class PlainProgress(_Ticking):
@@ -110,7 +134,7 @@ class BarProgress(_Ticking):
         from rich.progress import Progress as RichProgress
 
         self._track_cost = track_cost
-        self._console = Console(file=stream)
+        self._console = Console(file=cast("IO[str]", self.stream))
         self._bar = RichProgress(
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
@@ -124,9 +148,9 @@ class BarProgress(_Ticking):
 
     def start(self, stats: RunStats, in_flight: Callable[[], int]) -> None:
         """Draw the bar."""
+        self._stats = stats
         self._bar.start()
         super().start(stats, in_flight)
-        self._stats, self._in_flight = stats, in_flight
 
     def draw(self, stats: RunStats, in_flight: int) -> None:
         """Redraw the bar."""
@@ -143,7 +167,7 @@ class BarProgress(_Ticking):
 
     def note(self, text: str) -> None:
         """Show a line above the bar."""
-        self._console.print(text, markup=False, highlight=False)
+        self._console.print(visible(text), markup=False, highlight=False)
 
     def stop(self) -> None:
         """Draw the bar a last time and leave it."""

@@ -16,6 +16,7 @@ from flexllm_core.messages import normalize_messages
 from flexllm_core.options import PARAM_NAMES, params_from_options
 
 USER_KEYS = ("q", "question", "prompt", "input", "user")
+_FORMAT_KEYS = ("messages", "instruction", *USER_KEYS)
 _SYSTEM_ROLES = ("system", "developer")
 
 
@@ -26,7 +27,7 @@ class RowShape:
     Attributes:
         user_field: Name of the field with the user's text; None detects the format.
         system_field: Name of the field with the system prompt, with `user_field`.
-        system: System prompt for every row; wins over the row's own.
+        system: System prompt for every row; wins over the row's own. An empty text is none.
     """
 
     user_field: str | None = None
@@ -67,7 +68,7 @@ def read_record(index: int, row: object, shape: RowShape) -> Record:
         raise InputError(f"expected an object with fields, found {_kind(row)}")
     rest = dict(row)
     record = _custom(index, rest, shape) if shape.user_field or shape.system_field else _detected(index, rest)
-    if shape.system is not None:
+    if shape.system:
         turns = [message for message in record.messages if message.get("role") not in _SYSTEM_ROLES]
         record.messages = [{"role": "system", "content": shape.system}, *turns]
     if isinstance(rest.get("params"), dict):
@@ -80,18 +81,25 @@ def _detected(index: int, rest: dict[str, Any]) -> Record:
     body = rest.get("body")
     if isinstance(body, dict) and "messages" in body and "messages" not in rest:
         return _openai_batch(index, rest)
-    if "messages" in rest:
+    key = None
+    for name in _FORMAT_KEYS:
+        if name in rest:
+            # In tables every row has every column; the ones that a row does not use are null.
+            if rest[name] is not None:
+                key = name
+                break
+            key = key or name
+    if key == "messages":
         return Record(index, normalize_messages(rest.pop("messages")))
-    if "instruction" in rest:
+    if key == "instruction":
         text = _text(rest.pop("instruction"), "instruction")
         more = rest.pop("input", None)
         if more:
             text = f"{text}\n\n{_text(more, 'input')}"
         return Record(index, _turns(rest, text, "system"), kind="alpaca")
-    for key in USER_KEYS:
-        if key in rest:
-            content = _content(rest.pop(key), key)
-            return Record(index, _turns(rest, content, "system"), kind="simple")
+    if key is not None:
+        content = _content(rest.pop(key), key)
+        return Record(index, _turns(rest, content, "system"), kind="simple")
     found = ", ".join(sorted(map(str, rest))[:8]) or "no fields"
     raise InputError(
         f"no known format: expected `messages`, `instruction` or one of {', '.join(USER_KEYS)}, found {found}; "
@@ -120,25 +128,32 @@ def _openai_batch(index: int, rest: dict[str, Any]) -> Record:
     model = body.pop("model", None)
     if model is not None and not isinstance(model, str):
         raise InputError(f"body.model: expected a text, found {_kind(model)}")
-    body.pop("stream", None)
+    for name in ("stream", "stream_options"):
+        body.pop(name, None)  # how the answer travels is ours to say
     if "max_completion_tokens" in body:
         body["max_tokens"] = body.pop("max_completion_tokens")
     known = {name: body.pop(name) for name in list(body) if name in PARAM_NAMES}
-    if body:
-        known["extra_body"] = {**body, **(known.get("extra_body") or {})}
+    extra = known.get("extra_body")
+    if body and (extra is None or isinstance(extra, dict)):
+        known["extra_body"] = {**body, **(extra or {})}
     _take_params(record, known)
     record.model = model
     return record
 
 
 def _take_params(record: Record, params: Mapping[str, Any]) -> None:
+    if "extra_headers" in params:
+        raise InputError("params: extra_headers are the caller's to set, not a row's")
     try:
         record.params = params_from_options({**record.params, **params})
     except ConfigError as error:
         raise InputError(f"params: {error}") from None
     model = params.get("model")
-    if isinstance(model, str):
-        record.model = model
+    if model is None:
+        return
+    if not isinstance(model, str):
+        raise InputError(f"params.model: expected a text, found {_kind(model)}")
+    record.model = model
 
 
 def _turns(rest: dict[str, Any], content: Any, system_key: str) -> list[dict[str, Any]]:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from flexllm_batch.records import Record
 from flexllm_batch.stop_rules import StopRules
-from flexllm_core.errors import FlexLLMError
 from flexllm_core.protocol import ChatModel
 from flexllm_core.requests import ChatRequest
 from flexllm_core.results import ChatCompletionResult
@@ -60,11 +59,14 @@ class Runner:
         self._with_keys = with_keys
         self.stopped = False
         self._workers: list[asyncio.Task[None]] = []
+        self._taking: set[asyncio.Task[None]] = set()  # workers that wait for a row of an async source
         self.in_flight = 0
 
     def stop(self) -> None:
         """Take no more rows; those in flight are finished."""
         self.stopped = True
+        for worker in self._taking:
+            worker.cancel()  # the source may never give another row
 
     def abort(self) -> None:
         """Take no more rows and leave those in flight."""
@@ -82,7 +84,7 @@ class Runner:
         take = records if isinstance(records, Iterator) else None
         self._workers = [
             asyncio.create_task(self._work(take) if take is not None else self._work_async(rows))
-            for _ in range(self._window)
+            for _ in range(max(1, self._window))
         ]
         try:
             done, _ = await asyncio.wait(self._workers, return_when=asyncio.FIRST_EXCEPTION)
@@ -108,9 +110,15 @@ class Runner:
             await self._settle(record)
 
     async def _work_async(self, records: Callable[[], Awaitable[Record | None]] | None) -> None:
+        worker = asyncio.current_task()
+        assert worker is not None
         while not self.stopped and records is not None:
-            record = await records()
-            if record is None:
+            self._taking.add(worker)
+            try:
+                record = await records()
+            finally:
+                self._taking.discard(worker)
+            if record is None or self.stopped:
                 return
             await self._settle(record)
 
@@ -126,8 +134,11 @@ class Runner:
                 if self._with_keys:
                     outcome.key = request.fingerprint()
                 outcome.result = await self._model.complete(request)
-            except FlexLLMError as error:
-                outcome.error = error
+            except asyncio.CancelledError:
+                worker = asyncio.current_task()
+                if worker is None or worker.cancelling():
+                    raise
+                outcome.error = RuntimeError("the call was cancelled by something inside it")
             except Exception as error:  # noqa: BLE001 - the boundary of a row: a fault in it is that row's error
                 outcome.error = error
             finally:

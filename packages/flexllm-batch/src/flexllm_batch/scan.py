@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from flexllm_batch.answers import AnswerIndex
 from flexllm_batch.journal import write_durably
@@ -87,21 +89,27 @@ def _scan_line(scan: Scan, line: bytes, offset: int) -> None:
         else:
             scan.answers.add(value["key"], offset)
             scan.sample = scan.sample or value
-    elif not whole:
+    elif not whole and value is None:
         scan.torn = len(line)
     elif not line.strip():
         scan.blank += 1
     else:
+        # Whole JSON that lacks only its newline is another tool's line, not a torn one of ours.
         scan.lines += 1
         scan.bad.append((offset, len(line)))
         scan.foreign += isinstance(value, dict)
 
 
 def _may_be_ours(path: Path) -> bool:
-    """Whether a file that is nothing but one torn line may be the start of one of our lines."""
+    """Whether a file that is nothing but one torn line may be the start of one of our lines.
+
+    After a power cut it may also be nothing but NULs.
+    """
     with path.open("rb") as file:
-        head = file.read(len(_OUR_START))
-    return _OUR_START.startswith(head) or not head.strip(b"\0")
+        if _OUR_START.startswith(file.read(len(_OUR_START))):
+            return True
+        file.seek(0)
+        return not any(chunk.strip(b"\0") for chunk in iter(partial(file.read, 1 << 20), b""))
 
 
 def repair(path: Path, fd: int, scan: Scan) -> list[str]:
@@ -128,7 +136,7 @@ def repair(path: Path, fd: int, scan: Scan) -> list[str]:
     return notes
 
 
-def _lines_at(file: Any, places: list[tuple[int, int]]) -> Any:
+def _lines_at(file: IO[bytes], places: list[tuple[int, int]]) -> Iterator[bytes]:
     for offset, length in places:
         file.seek(offset)
         yield file.read(length)

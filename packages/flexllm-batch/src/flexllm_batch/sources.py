@@ -13,17 +13,22 @@ import itertools
 import shutil
 import sys
 import tempfile
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sequence
+import zlib
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Protocol
 
 from flexllm_batch.records import Record, RowShape, read_record
 from flexllm_core.errors import InputError, MissingExtraError
-from flexllm_core.json_codec import decode_json, encode_json
+from flexllm_core.json_codec import MAX_DEPTH, decode_json, encode_json
 from flexllm_core.messages import MessagesInput
 
 _BOM = b"\xef\xbb\xbf"
 _GZIP_MAGIC = b"\x1f\x8b"
+_UNREADABLE = (OSError, EOFError, zlib.error)
+"""What a failing disk or a damaged gzip stream raises; reading cannot go on after it."""
+
+_MAX_CELL = 1 << 30
 
 Row = tuple[int, Any]
 """A line number (or position, from 1) and the row, or the InputError that says why there is none."""
@@ -79,8 +84,7 @@ def json_rows(lines: Iterable[bytes], name: str) -> Iterator[Row]:
     for number in itertools.count(1):
         try:
             line = next(iterator, None)
-        except (OSError, EOFError) as error:
-            # Reading cannot go on after a damaged gzip stream or a failing disk.
+        except _UNREADABLE as error:
             yield number, InputError(f"cannot be read: {error}", source=name, line=number)
             return
         if line is None:
@@ -88,10 +92,15 @@ def json_rows(lines: Iterable[bytes], name: str) -> Iterator[Row]:
         if number == 1:
             line = line.removeprefix(_BOM)
         try:
-            yield number, decode_json(line)
+            row = decode_json(line)
+            if line.count(b"[") + line.count(b"{") >= MAX_DEPTH:
+                # Its metadata stand one level deeper in the output, where they must be read again.
+                decode_json(b"[" + line + b"]")
         except ValueError as error:
             if line.strip():
                 yield number, InputError(f"not valid JSON: {_reason(error, line)}", source=name, line=number)
+        else:
+            yield number, row
 
 
 def _reason(error: ValueError, line: bytes) -> str:
@@ -103,7 +112,7 @@ def _reason(error: ValueError, line: bytes) -> str:
 
 
 class DelimitedText:
-    """CSV or TSV with a header line; every value is a text."""
+    """CSV or TSV with a header line; every value is a text. Rows may have fewer values than the header."""
 
     def __init__(self, path: Path, delimiter: str) -> None:
         self.path = path
@@ -111,25 +120,41 @@ class DelimitedText:
         self.delimiter = delimiter
 
     def rows(self) -> Iterator[Row]:
-        """The rows as dicts; one with too many values comes as its InputError."""
+        """The rows as dicts; one that cannot be read comes as its InputError."""
+        # The limit is the module's and meant for a quote that is never closed, which `strict` reports.
+        csv.field_size_limit(max(csv.field_size_limit(), _MAX_CELL))
         with _open_bytes(self.path, self.name) as file:
-            reader = csv.DictReader(io.TextIOWrapper(file, "utf-8-sig", newline=""), delimiter=self.delimiter)
+            text = io.TextIOWrapper(file, "utf-8-sig", newline="")
+            reader = csv.reader(text, delimiter=self.delimiter, strict=True)
+            header: list[str] | None = None
             while True:
+                line = reader.line_num + 1
                 try:
-                    row = next(reader, None)
-                except (csv.Error, UnicodeDecodeError) as error:
-                    yield (
-                        reader.line_num,
-                        InputError(f"cannot be read: {error}", source=self.name, line=reader.line_num),
-                    )
+                    values = next(reader, None)
+                except csv.Error as error:
+                    yield line, self._bad_row(line, f"cannot be read: {error}")
+                    if header is None:
+                        return  # without a header the next row would be taken for one
+                    continue
+                except (UnicodeDecodeError, *_UNREADABLE) as error:
+                    yield line, self._bad_row(line, f"cannot be read: {error}")
                     return
-                if row is None:
+                if values is None:
                     return
-                if None in row:
-                    problem = f"has more values than the header's {len(reader.fieldnames or ())}"
-                    yield reader.line_num, InputError(problem, source=self.name, line=reader.line_num)
+                if not values:
+                    continue
+                if header is None:
+                    header = values
+                    if len(set(header)) < len(header):
+                        yield line, self._bad_row(line, "the header names a column twice")
+                        return
+                elif len(values) > len(header):
+                    yield line, self._bad_row(line, f"has more values than the header's {len(header)}")
                 else:
-                    yield reader.line_num, {key: value for key, value in row.items() if value is not None}
+                    yield line, dict(zip(header, values, strict=False))
+
+    def _bad_row(self, line: int, problem: str) -> InputError:
+        return InputError(problem, source=self.name, line=line)
 
 
 class ParquetFile:
@@ -150,7 +175,8 @@ class ParquetFile:
         try:
             with parquet.ParquetFile(self.path) as file:
                 batches = (batch.to_pylist() for batch in file.iter_batches(batch_size=1024))
-                yield from enumerate(itertools.chain.from_iterable(batches), 1)
+                for number, row in enumerate(itertools.chain.from_iterable(batches), 1):
+                    yield number, unwritable(row, self.name, number) or row
         except (OSError, ValueError) as error:
             raise InputError(f"cannot be read as Parquet: {error}", source=self.name) from None
 
@@ -173,7 +199,16 @@ class MessageLists:
                 yield number, {"messages": messages}
         else:
             for number, (messages, more) in enumerate(zip(self._messages, self._metadata, strict=True), 1):
-                yield number, {**more, "messages": messages}
+                yield number, unwritable(more, "metadata", number) or {**more, "messages": messages}
+
+
+def unwritable(fields: Mapping[str, Any], name: str, number: int) -> InputError | None:
+    """Why a row's fields could not stand in an output line, which must be known before the row is paid for."""
+    try:
+        encode_json(fields)
+    except InputError as error:
+        return InputError(str(error), source=name, line=number)
+    return None
 
 
 class MessageStream:
@@ -198,22 +233,32 @@ class MessageStream:
             file.seek(0)
             return SpooledLines(file, "messages")
 
-    def records(self, shape: RowShape, limit: int | None) -> Iterator[Record] | AsyncIterator[Record]:
-        """The records as they come."""
+    def records(
+        self, shape: RowShape, limit: int | None, wanted: Callable[[Record], bool]
+    ) -> Iterator[Record] | AsyncIterator[Record]:
+        """The records as they come, those that are `wanted`."""
         if isinstance(self._messages, AsyncIterable):
-            return self._async_records(self._messages, shape, limit)
+            return self._async_records(self._messages, shape, limit, wanted)
         items = enumerate(itertools.islice(self._messages, limit))
-        return (_message_record(index, messages, shape) for index, messages in items)
+        return filter(wanted, (_message_record(index, messages, shape) for index, messages in items))
 
     async def _async_records(
-        self, messages_stream: AsyncIterable[MessagesInput], shape: RowShape, limit: int | None
+        self,
+        messages_stream: AsyncIterable[MessagesInput],
+        shape: RowShape,
+        limit: int | None,
+        wanted: Callable[[Record], bool],
     ) -> AsyncIterator[Record]:
+        if limit == 0:
+            return
         index = 0
         async for messages in messages_stream:
-            if limit is not None and index >= limit:
-                return
-            yield _message_record(index, messages, shape)
+            record = _message_record(index, messages, shape)
+            if wanted(record):
+                yield record
             index += 1
+            if limit is not None and index >= limit:
+                return  # without taking one more
 
 
 def _message_record(index: int, messages: MessagesInput, shape: RowShape) -> Record:
@@ -229,8 +274,8 @@ def _open_bytes(path: Path, name: str) -> IO[bytes]:
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", source=name) from None
     if file.read(2) == _GZIP_MAGIC:
-        file.seek(0)
-        return gzip.open(file)  # type: ignore[return-value]
+        file.close()  # GzipFile closes only a file that it opened itself
+        return gzip.open(path)  # type: ignore[return-value]
     file.seek(0)
     return file
 
@@ -273,6 +318,6 @@ def read_records(source: RowSource, shape: RowShape, limit: int | None = None) -
         try:
             yield read_record(index, row, shape)
         except InputError as error:
-            metadata = dict(row) if isinstance(row, dict) else {}
+            metadata = dict(row) if isinstance(row, dict) and unwritable(row, source.name, line) is None else {}
             problem = InputError(str(error), source=source.name, line=line)
             yield Record(index, [], metadata=metadata, error=problem)

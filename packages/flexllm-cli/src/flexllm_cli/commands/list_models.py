@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 
 from flexllm_cli import options
-from flexllm_cli.terminal import say, visible
+from flexllm_cli.terminal import say
+from flexllm_core.visible import visible
 
 
 def list_models(config: options.ConfigPath = None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flexllm_cli.terminal import visible
+from flexllm_core.visible import visible
 
 
 def test_control_characters_become_visible():
