@@ -103,7 +103,10 @@ def normalize_messages(value: MessagesInput) -> list[dict[str, Any]]:
     if not messages:
         raise InputError("messages is empty; expected at least one message")
     if not all(map(_is_plain, messages)):
-        messages = [dict(message) if isinstance(message, Mapping) else message for message in messages]
+        messages = [
+            dict(message) if isinstance(message, Mapping) and not isinstance(message, dict) else message
+            for message in messages
+        ]
         _check(messages)
     return messages
 
