@@ -7,14 +7,15 @@ import contextlib
 import os
 import time
 from collections.abc import AsyncGenerator, Callable
+from dataclasses import replace
 from typing import Any
 
 from flexllm_core.endpoint import EndpointConfig
-from flexllm_core.errors import LLMConnectionError, LLMRequestError, LLMResponseError
+from flexllm_core.errors import BadRequestError, LLMConnectionError, LLMRequestError, LLMResponseError
 from flexllm_core.requests import ChatRequest
 from flexllm_core.results import ChatCompletionResult, StreamEvent
 from flexllm_providers.detect import detect_provider
-from flexllm_providers.http import HttpRequest, HttpResponse, StreamResponse, Timeouts, Transport
+from flexllm_providers.http import HttpResponse, StreamResponse, Timeouts, Transport
 from flexllm_providers.sse import SSEParser
 from flexllm_providers.target import target_from
 from flexllm_providers.transport import create_transport
@@ -69,8 +70,9 @@ class ProviderClient:
         if self._pid != os.getpid():
             _left_behind.append(self._transports)
             self._transports, self._pid = {}, os.getpid()
-        for loop in [loop for loop in self._transports if loop.is_closed()]:
-            del self._transports[loop]
+        for loop in list(self._transports):  # a copy: another thread may add its own
+            if loop.is_closed():
+                self._transports.pop(loop, None)
 
     async def complete(self, request: ChatRequest) -> ChatCompletionResult:
         """Answer a request with one HTTP request.
@@ -100,10 +102,9 @@ class ProviderClient:
             LLMRequestError: There is no answer, or the stream was cut.
         """
         loop = asyncio.get_running_loop()
-        http_request = self._wire.encode(request, self.target, stream=True)
         started = loop.time()
         first_token: float | None = None
-        async with contextlib.aclosing(self._events(http_request, request, loop)) as events:
+        async with contextlib.aclosing(self._events(request, loop)) as events:
             async for event in events:
                 if first_token is None and event.type != "done":
                     first_token = loop.time() - started
@@ -112,14 +113,28 @@ class ProviderClient:
                     event.result.time_to_first_token = first_token
                 yield event
 
-    async def _events(
-        self, http_request: HttpRequest, request: ChatRequest, loop: asyncio.AbstractEventLoop
-    ) -> AsyncGenerator[StreamEvent, None]:
+    async def _open_stream(self, request: ChatRequest, loop: asyncio.AbstractEventLoop) -> StreamResponse:
+        """Send a request for a stream; once more without `stream_options` to a server that refuses them."""
+        while True:
+            http_request = self._wire.encode(request, self.target, stream=True)
+            response = await self._transport(loop).stream(http_request, self.timeouts)
+            if 200 <= response.status < 300:
+                return response
+            try:
+                body = await _read(response, MAX_ERROR_BODY)
+            finally:
+                await response.aclose()
+            error = self._wire.decode_error(body, request, self.target, time.time())
+            dialect = self.target.dialect
+            refused = isinstance(error, BadRequestError) and b"stream_options" in body.body
+            if not (refused and dialect.stream_options):
+                raise error
+            self.target = replace(self.target, dialect=replace(dialect, stream_options=False))
+
+    async def _events(self, request: ChatRequest, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[StreamEvent, None]:
         response: StreamResponse | None = None
         try:
-            response = await self._transport(loop).stream(http_request, self.timeouts)
-            if not 200 <= response.status < 300:
-                raise self._wire.decode_error(await _read(response, MAX_ERROR_BODY), request, self.target, time.time())
+            response = await self._open_stream(request, loop)
             if "text/event-stream" not in response.headers.get("content-type", "text/event-stream").lower():
                 # The server answered at once: with an error inside a 200, or without streaming at all.
                 result = self._wire.decode(await _read(response), request, self.target, time.time())

@@ -73,7 +73,8 @@ class Transport(Protocol):
 
     Both methods raise `LLMConnectionError` or `LLMTimeoutError` when there is no whole answer, and
     `LLMResponseError` when the answer is larger than the limit or encoded. They never follow
-    redirects and never raise for a status. Cancelling a call closes its connection, so that the
+    redirects and never raise for a status: an encoded body of an error status is left out, so that
+    the status still says what happened. Cancelling a call closes its connection, so that the
     server stops generating.
     """
 

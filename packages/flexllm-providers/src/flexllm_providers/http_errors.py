@@ -141,9 +141,9 @@ def implied_status(facts: ErrorFacts) -> int | None:
     """The HTTP status that an error inside a 200 stands for by its words, where asking again cannot help."""
     for status, words in (
         (402, QUOTA_CODES),
-        (400, FILTER_CODES | CONTEXT_CODES | _CALLER_WORDS),
         (401, _KEY_WORDS),
         (404, _UNKNOWN_WORDS),
+        (400, FILTER_CODES | CONTEXT_CODES | _CALLER_WORDS),  # last: OpenAI's `type` is the caller's for all of them
     ):
         if facts.words & words:
             return status

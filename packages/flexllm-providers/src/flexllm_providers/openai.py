@@ -239,16 +239,8 @@ def decode_error(response: HttpResponse, request: ChatRequest, target: Target, n
         data = None
     facts = error_facts(data, body)
     said = facts.message if response.status >= 400 else "a redirect, which is not followed; configure the final URL"
-    return http_error(
-        response.status,
-        facts,
-        response.headers,
-        now=now,
-        message=_message(f"HTTP {response.status}: {said}", request, target),
-        endpoint=target.label,
-        model=request.model or target.model,
-        body=body,
-    )
+    what = f"HTTP {response.status}: {said}"
+    return _http_error(response.status, what, facts, body, response.headers, request, target, now)
 
 
 def error_in_body(
@@ -276,16 +268,38 @@ def error_in_body(
     if status is None:
         kind: ErrorKind = "overload" if facts.words & OVERLOAD_WORDS else "transient"
         return unusable(target, request, facts.message, body, kind=kind, code=facts.code, excerpt=False)
-    return http_error(
+    what = f"an error inside HTTP 200, of the kind {status}: {facts.message}"
+    return _http_error(status, what, facts, text, headers, request, target, now)
+
+
+def _http_error(
+    status: int,
+    what: str,
+    facts: ErrorFacts,
+    body: str,
+    headers: Mapping[str, str],
+    request: ChatRequest,
+    target: Target,
+    now: float,
+) -> LLMHTTPError:
+    error = http_error(
         status,
         facts,
         headers,
         now=now,
-        message=_message(f"an error inside HTTP 200, of the kind {status}: {facts.message}", request, target),
+        message=_message(what, request, target),
         endpoint=target.label,
         model=request.model or target.model,
-        body=text,
+        body=body,
     )
+    error.code = _word(error.code, request, target)
+    error.request_id = _word(error.request_id, request, target)
+    return error
+
+
+def _word(word: str | None, request: ChatRequest, target: Target) -> str | None:
+    """A server's code or id: without secrets, and short."""
+    return word and target.redact(word[:_LONGEST], request.extra_headers.values())[:_SHORT_EXCERPT]
 
 
 def _message(what: str, request: ChatRequest, target: Target) -> str:
@@ -337,7 +351,7 @@ def unusable(
         endpoint=target.label,
         model=request.model or target.model,
         status_code=200,
-        code=code,
+        code=_word(code, request, target),
         body=text,
         kind=kind,
     )

@@ -91,6 +91,8 @@ class OpenAIStreamDecoder:
         try:
             data = decode_json(body)
         except ValueError:
+            if self.finished:  # cut in what comes after the answer, which takes nothing from it
+                return []
             raise self._cut("the stream holds something that is not JSON", body) from None
         if not isinstance(data, dict):
             raise self._cut("the stream holds something that is not a JSON object", body)
@@ -99,7 +101,7 @@ class OpenAIStreamDecoder:
         for key in ("id", "model"):
             if isinstance(data.get(key), str):
                 self._head.setdefault(key, data[key])
-        if isinstance(data.get("usage"), dict):
+        if data.get("usage"):
             self._usage = data["usage"]
         out: list[StreamEvent] = []
         choices = data.get("choices")

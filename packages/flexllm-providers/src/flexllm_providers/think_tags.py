@@ -49,7 +49,8 @@ class ThinkTagSplitter:
         if not self._thinking:
             return []
         # Kept back: what may be the beginning of the closing tag, and white space that may end the reasoning.
-        ready = self._held[: 1 - len(CLOSE)].rstrip()
+        beginning = next((n for n in range(len(CLOSE) - 1, 0, -1) if self._held.endswith(CLOSE[:n])), 0)
+        ready = self._held[: len(self._held) - beginning].rstrip()
         self._held = self._held[len(ready) :]
         return self._piece(True, ready if self._begun else ready.lstrip())
 
