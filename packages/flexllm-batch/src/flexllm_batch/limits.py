@@ -10,7 +10,6 @@ import contextlib
 from collections import deque
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
-from weakref import WeakKeyDictionary
 
 from flexllm_core.errors import ConfigError, LLMRequestError
 from flexllm_core.protocol import ChatModel, ModelWrapper
@@ -50,10 +49,13 @@ class _Gate:
     next_send: float = 0.0  # loop time before which no request may be sent
     paused_until: float = 0.0
 
-    async def acquire(self, limit: int) -> None:
-        if self.in_flight < limit:
-            self.in_flight += 1
-            return
+    @property
+    def paced(self) -> bool:
+        """Whether a request may have to wait for its moment."""
+        return self.pace is not None or self.paused_until > 0
+
+    async def wait_for_slot(self) -> None:
+        """Wait until a slot is handed over."""
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.waiters.append(waiter)
         try:
@@ -74,8 +76,6 @@ class _Gate:
 
     async def wait_for_turn(self) -> None:
         """Wait for the end of a pause and for this request's moment."""
-        if self.pace is None and not self.paused_until:
-            return
         loop = asyncio.get_running_loop()
         async with self.turn:
             wait = self._moment() - loop.time()
@@ -117,21 +117,27 @@ class Limited(ModelWrapper):
             raise ConfigError(f"concurrency {concurrency} and max_qps {max_qps} must be above 0")
         self.concurrency = concurrency
         self.max_qps = max_qps
-        self._gates: WeakKeyDictionary[asyncio.AbstractEventLoop, _Gate] = WeakKeyDictionary()
+        self._gates: dict[asyncio.AbstractEventLoop, _Gate] = {}
 
     def _gate(self) -> _Gate:
         loop = asyncio.get_running_loop()
         gate = self._gates.get(loop)
         if gate is None:
+            for other in [other for other in self._gates if other.is_closed()]:
+                del self._gates[other]
             gate = self._gates[loop] = _Gate(pace=_Pace(self.max_qps) if self.max_qps else None)
         return gate
 
     async def complete(self, request: ChatRequest) -> ChatCompletionResult:
         """Answer a request when the gate lets it through."""
         gate = self._gate()
-        await gate.acquire(self.concurrency)
+        if gate.in_flight < self.concurrency:
+            gate.in_flight += 1
+        else:
+            await gate.wait_for_slot()
         try:
-            await gate.wait_for_turn()
+            if gate.paced:
+                await gate.wait_for_turn()
             return await self.inner.complete(request)
         except LLMRequestError as error:
             self._pause(gate, error)
@@ -142,9 +148,13 @@ class Limited(ModelWrapper):
     async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         """Stream an answer when the gate lets it through; the slot is held until the stream ends."""
         gate = self._gate()
-        await gate.acquire(self.concurrency)
+        if gate.in_flight < self.concurrency:
+            gate.in_flight += 1
+        else:
+            await gate.wait_for_slot()
         try:
-            await gate.wait_for_turn()
+            if gate.paced:
+                await gate.wait_for_turn()
             async with contextlib.aclosing(self.inner.stream(request)) as events:
                 async for event in events:
                     yield event
