@@ -78,7 +78,7 @@ class OriginPool(Generic[ConnectionT]):
         idle = self._idle
         while idle:
             connection = idle.pop()
-            if now - connection.idle_since < self._expiry:
+            if connection.idle_since > now - self._expiry:
                 return connection
             connection.abort()
         return None

@@ -28,19 +28,15 @@ _BODYLESS = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
 class _Route:
     """What requests that differ in nothing but their body have in common, as those of a batch do."""
 
-    __slots__ = ("_headers", "_method", "_url", "pool", "prefix", "target")
+    __slots__ = ("headers", "method", "pool", "prefix", "target", "url")
 
     def __init__(self, request: HttpRequest, target: Target, pool: OriginPool[H1Connection]) -> None:
-        self._method = request.method
-        self._url = request.url
-        self._headers = dict(request.headers)
+        self.method = request.method
+        self.url = request.url
+        self.headers = dict(request.headers)
         self.target = target
         self.pool = pool
         self.prefix = request_prefix(request, target)
-
-    def fits(self, request: HttpRequest) -> bool:
-        """Whether another request starts with the same bytes."""
-        return request.url == self._url and request.headers == self._headers and request.method == self._method
 
 
 class H1Transport:
@@ -109,7 +105,12 @@ class H1Transport:
         if loop is not self._loop:
             self._bind(loop)
         route = self._route
-        if route is None or not route.fits(request):
+        if (
+            route is None
+            or request.url != route.url
+            or request.headers != route.headers
+            or request.method != route.method
+        ):
             route = self._route = self._new_route(request)
         body = request.body
         large = len(body) > SLICE
@@ -149,16 +150,15 @@ class H1Transport:
         return _Route(request, target, pool)
 
     async def _connect(self, route: _Route, timeouts: Timeouts, total_at: float) -> H1Connection:
-        loop, connector, target, pool = self._loop, self._connector, route.target, route.pool
-        assert loop is not None
-        assert connector is not None
+        loop, connector, target = self._loop, self._connector, route.target
+        if loop is None or connector is None:
+            raise transport_errors.broken(target.label, "the transport was closed")
 
         def new_connection() -> H1Connection:
             reader = ResponseReader(target.label, max_body=self._max_body, max_head=self._max_head)
-            return H1Connection(target.label, pool, loop, reader)
+            return H1Connection(target.label, route.pool, loop, reader)
 
         connection = await connector.connect(target.origin, target.label, new_connection, timeouts, total_at)
-        pool.add(connection)
         if self._closed:
             raise transport_errors.broken(target.label, "the transport was closed")
         return connection

@@ -26,8 +26,7 @@ class H1Connection(asyncio.Protocol):
     """The client's side of one connection.
 
     `_exchange` is the future of the exchange under way and its token: None means idle. It resolves
-    to the whole answer (`fetch`) or to the head of a stream (`open_stream`), and stays in place
-    until the body is over.
+    to the whole answer or to a stream whose head has arrived, and stays until the body is over.
 
     There is one timer per connection, not per request: a request moves `_deadline`, and a timer
     that fires before it is set again.
@@ -77,8 +76,9 @@ class H1Connection(asyncio.Protocol):
             total_at: Loop time at which the whole call ends; `inf` for never.
         """
         transport = self._transport
-        if transport is None:
-            raise RuntimeError("the connection is closed")
+        if transport is None:  # the server closed it before it was used at all
+            answer.set_exception(transport_errors.broken(self.label, "the server closed the connection"))
+            return
         self._exchange = answer
         self._streaming = streaming
         self._timeouts = timeouts
@@ -142,7 +142,10 @@ class H1Connection(asyncio.Protocol):
                 self._stream.feed(reader.take_body())
                 self._stream.end(None)
         elif answer is not None and not answer.done():
-            answer.set_result(HttpResponse(reader.status, RawHeaders(reader.head), reader.take_body()))
+            body = reader.body
+            if type(body) is not bytes:
+                body = reader.take_body()
+            answer.set_result(HttpResponse(reader.status, RawHeaders(reader.head), body))
         if reusable:
             self._exchange = self._stream = None
             self.idle_since = self.loop.time()
@@ -217,8 +220,9 @@ class H1Connection(asyncio.Protocol):
     # Called by the event loop.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport."""
+        """The connection is there, TLS included."""
         self._transport = cast("asyncio.Transport", transport)
+        self._pool.add(self)
 
     def data_received(self, data: bytes) -> None:
         """Take bytes of the answer; bytes that nobody asked for end the connection."""

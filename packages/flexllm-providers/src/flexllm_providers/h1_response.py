@@ -30,6 +30,7 @@ class ResponseReader:
         status: Status of the answer, once `head_done`.
         head: Its status line and fields, once `head_done`.
         head_done: The head has arrived.
+        body: What has arrived of the body since `take_body`.
         complete: The answer is whole.
         keep_alive: The connection may be used again: known at the end, and false also when bytes
             came after the end.
@@ -41,9 +42,9 @@ class ResponseReader:
     """
 
     __slots__ = (
-        "_before", "_body", "_data", "_discarding", "_failure", "_fed", "_idle_bytes", "_in_pieces", "_interims", "_judged",
-        "_label", "_last_size", "_max_body", "_max_head", "_parser", "_size",
-        "complete", "head", "head_done", "keep_alive", "status",
+        "_before", "_data", "_discarding", "_failure", "_fed", "_idle_bytes", "_in_pieces", "_interims",
+        "_judged", "_label", "_last_size", "_max_body", "_max_head", "_parser", "_size",
+        "body", "complete", "head", "head_done", "keep_alive", "status",
     )  # fmt: skip
 
     def __init__(self, label: str, *, max_body: int = MAX_BODY, max_head: int = MAX_HEAD) -> None:
@@ -60,7 +61,7 @@ class ResponseReader:
     def begin(self) -> None:
         """Expect the next answer."""
         self.head_done = self.complete = False
-        self._body: bytes | bytearray = b""
+        self.body: bytes | bytearray = b""
         self._fed = self._size = 0
 
     def close(self) -> None:
@@ -118,8 +119,8 @@ class ResponseReader:
 
     def take_body(self) -> bytes:
         """The bytes of the body since the last call."""
-        body = self._body
-        self._body = b""
+        body = self.body
+        self.body = b""
         return body if isinstance(body, bytes) else bytes(body)
 
     # Called by the parser. These run for every answer: they do the least that is right.
@@ -147,10 +148,10 @@ class ResponseReader:
     def on_body(self, data: bytes) -> None:
         """Take a piece of the body."""
         size = self._size = self._size + len(data)
-        if self._body or self._discarding or size > self._max_body:
+        if self.body or self._discarding or size > self._max_body:
             self._more_body(data)
         else:
-            self._body = data
+            self.body = data
 
     def on_message_complete(self) -> None:
         """The answer is whole, unless it was an interim one."""
@@ -179,10 +180,10 @@ class ResponseReader:
             self._stop(transport_errors.too_large(self._label, self._max_body, self.status))
         if self._discarding:
             return
-        if isinstance(self._body, bytes):
+        if isinstance(self.body, bytes):
             # A list of pieces would let a server that sends tiny chunks cost fifty times their size.
-            self._body = bytearray(self._body)
-        self._body += data
+            self.body = bytearray(self.body)
+        self.body += data
 
     def _check_encoding(self) -> None:
         headers = self.headers()

@@ -68,10 +68,11 @@ class H1Stream:
 
     def abandon(self) -> None:
         """Give up the rest of the body at once, closing the connection if it is still arriving."""
-        self._chunks.clear()
         connection = self._connection
-        if connection is not None:
+        if connection is not None or self._chunks:
             self.end(transport_errors.broken(self._label, "the stream was closed before its end"))
+        self._chunks.clear()
+        if connection is not None:
             connection.abort()
 
     # Called by the connection.

@@ -30,16 +30,20 @@ class Lane:
     connection has a transport of its own, and one whose call did not end well is thrown away.
     """
 
-    __slots__ = ("_closing", "_loop", "_pool", "idle_since", "served", "sockets", "transport")
+    __slots__ = ("_closing", "_loop", "_pool", "_sockets", "idle_since", "served", "transport")
 
     def __init__(self, transport: Any, pool: OriginPool[Lane], loop: asyncio.AbstractEventLoop) -> None:
         self.transport = transport
         self.idle_since = 0.0
         self.served = 0
-        self.sockets: list[Closable] = []
+        self._sockets: list[Closable] = []
         self._pool = pool
         self._loop = loop
         self._closing: asyncio.Task[None] | None = None
+
+    def opened(self, sockets: list[Closable]) -> None:
+        """Take charge of the sockets that a call has opened, in place of those before them."""
+        self._sockets = sockets or self._sockets
 
     def release(self) -> None:
         """The call has ended well: keep the connection."""
@@ -63,7 +67,7 @@ class Lane:
     async def _close(self) -> None:
         # The sockets as well: a call cancelled during a TLS handshake has left one that the
         # transport does not know.
-        for part in (self.transport, *self.sockets):
+        for part in (self.transport, *self._sockets):
             with contextlib.suppress(Exception):  # what is thrown away has nobody to tell
                 await part.aclose()
         self._pool.closed(self)
@@ -77,11 +81,14 @@ class CallWatch:
 
     Attributes:
         connected: A connection was made for this call.
+        unasked: The answer was there before anything was read: httpcore keeps bytes that come after
+            the end of an answer, and would take them for the answer to the next request.
         sockets: The sockets that were opened for it.
     """
 
     def __init__(self, label: str, timeouts: Timeouts, total_at: float, loop: asyncio.AbstractEventLoop) -> None:
         self.connected = False
+        self.unasked = False
         self.sockets: list[Closable] = []
         self._label = label
         self._timeouts = timeouts
@@ -91,6 +98,7 @@ class CallWatch:
         self._deadline = inf
         self._scope: asyncio.Timeout | None = None
         self._tunnelling = False
+        self._turned = False
 
     def limit(self, phase: TimeoutPhase) -> asyncio.Timeout:
         """A scope that ends with the phase or the whole call, whichever is first."""
@@ -117,8 +125,16 @@ class CallWatch:
             self.sockets.append(info["return_value"])
         elif step == "send_request_headers.started":
             self._tunnelling = info["request"].method == b"CONNECT"
+        elif step == "receive_response_headers.started":
+            self._turned = False
+            self._loop.call_soon(self._turn)  # reading from a socket takes at least one turn of the loop
+        elif step == "receive_response_headers.complete":
+            self.unasked = not self._turned
         if step in {"send_request_headers.started", "send_request_body.complete"} and not self._tunnelling:
             self._move("first_byte")
+
+    def _turn(self) -> None:
+        self._turned = True
 
     def _move(self, phase: TimeoutPhase) -> None:
         self._enter(phase)

@@ -160,25 +160,30 @@ class _Call:
         try:
             async with watch.limit("first_byte"):
                 response = await transport.handle_async_request(self._httpx_request(watch))
+            if watch.unasked:
+                raise transport_errors.broken(self.target.label, "it had sent bytes that nobody asked for")
         except BaseException as error:
             failure = self.failure(error, watch, head_done=False)
             if lane is not None:
-                lane.sockets += watch.sockets
+                lane.opened(watch.sockets)
                 lane.abort()
                 if isinstance(failure, LLMConnectionError):
-                    failure.reused = lane.served > 0 and not watch.connected and not watch.expired()
+                    raced = not (watch.connected or watch.expired() or watch.unasked)
+                    failure.reused = raced and lane.served > 0
                 await lane.closed()
-            if failure is None:
+            if failure is None or failure is error:
                 raise
             raise failure from error
         if lane is not None:
-            lane.sockets += watch.sockets
+            lane.opened(watch.sockets)
         stream = HttpxStream(self, response, watch, lane)
         await stream.check_head()
         return stream
 
     def failure(self, error: BaseException, watch: CallWatch, *, head_done: bool) -> LLMRequestError | None:
         """The error to raise for one that came out of httpx; None to let it pass."""
+        if isinstance(error, LLMRequestError):
+            return error
         if watch.expired() and isinstance(error, TimeoutError):
             return watch.timeout_error()
         return httpx_errors.translated(error, self.target.label, via=self.via, head_done=head_done)

@@ -29,11 +29,10 @@ class RawHeaders(Mapping[str, str]):
             by CRLF except the last.
     """
 
-    __slots__ = ("_decoded", "_head")
+    __slots__ = ("_fields",)
 
     def __init__(self, head: bytes) -> None:
-        self._head = head
-        self._decoded: dict[str, str] | None = None
+        self._fields: bytes | dict[str, str] = head
 
     def __getitem__(self, name: str) -> str:
         return self._all()[name]
@@ -53,7 +52,8 @@ class RawHeaders(Mapping[str, str]):
         return self._all().get(key, default)
 
     def _all(self) -> dict[str, str]:
-        if self._decoded is None:
-            fields = (line.partition(b":") for line in self._head.split(b"\r\n")[1:])
-            self._decoded = joined((name, value) for name, _, value in fields)
-        return self._decoded
+        fields = self._fields
+        if isinstance(fields, bytes):
+            lines = (line.partition(b":") for line in fields.split(b"\r\n")[1:])
+            fields = self._fields = joined((name, value) for name, _, value in lines)
+        return fields

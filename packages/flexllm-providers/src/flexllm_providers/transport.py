@@ -40,7 +40,7 @@ def create_transport(
     if transport is not None:
         if hasattr(transport, "handle_async_request"):
             return _over_httpx(cast("httpx.AsyncBaseTransport", transport), proxy, verify, max_response_bytes)
-        return cast("Transport", transport)
+        return transport
     if proxy is None:
         proxy = proxy_from_environment(url)
     if proxy:

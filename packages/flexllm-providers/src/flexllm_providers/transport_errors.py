@@ -83,8 +83,9 @@ def encoded(endpoint: str, status: int) -> LLMResponseError:
 
 
 def os_error_in(error: BaseException) -> OSError | None:
-    """The first `OSError` among an exception, its causes and the members of groups."""
-    return next((found for found in _chain(error) if isinstance(found, OSError)), None)
+    """The first `OSError` that says why, among an exception, its causes and the members of groups."""
+    found = [each for each in _chain(error) if isinstance(each, OSError)]
+    return next((each for each in found if each.errno is not None), found[0] if found else None)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
