@@ -29,6 +29,7 @@ from flexllm_core.protocol import ChatModel
 from flexllm_core.requests import ChatRequest
 from flexllm_core.results import StreamEvent, ToolCall, Usage
 from flexllm_providers.client import MAX_ERROR_BODY, ProviderClient
+from flexllm_providers.wires import find_wire
 
 KEY = "s3cret-key-000000"
 REQUEST = ChatRequest([{"role": "user", "content": "hi"}], "m", {"temperature": 0.5})
@@ -269,8 +270,8 @@ async def test_nothing_is_sent_for_a_request_that_cannot_be(fake_transport: Any)
 
 def test_a_provider_without_a_wire_is_a_config_error() -> None:
     """It says what there is."""
-    with pytest.raises(ConfigError, match="provider 'vertex' is not available"):
-        client(None, provider="vertex")
+    with pytest.raises(ConfigError, match="provider 'nonesuch' is not available"):
+        find_wire("nonesuch")
 
 
 async def test_aclose_closes_and_the_client_can_be_used_again(fake_transport: Any, answers: Any) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from flexllm_core.errors import ConfigError, InputError, LLMRequestError, ServerError
 from flexllm_core.results import ChatCompletionResult, StreamEvent, Usage
-from flexllm_providers.openai_client import OpenAIClient
+from flexllm_providers.vendor_clients import OpenAIClient
 from flexllm_providers.retry import RetryPolicy
 
 HI = [{"role": "user", "content": "hi"}]

@@ -70,6 +70,8 @@ def key_from_environment(base_url: str | None, provider: str, env: Mapping[str, 
     Raises:
         ConfigError: The variable's value cannot be a key.
     """
+    if provider == "vertex":
+        return None  # it wants an access token, which google-auth gets
     names: list[str] = []
     if _same(env.get("FLEXLLM_BASE_URL"), base_url) or not env.get("FLEXLLM_BASE_URL", "").strip():
         names.append("FLEXLLM_API_KEY")

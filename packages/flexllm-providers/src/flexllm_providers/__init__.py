@@ -19,16 +19,20 @@ if TYPE_CHECKING:
         Timeouts,
         Transport,
     )
-    from flexllm_providers.openai_client import (
-        OpenAIClient,
-    )
     from flexllm_providers.retry import (
         Retrying,
         RetryPolicy,
     )
+    from flexllm_providers.vendor_clients import (
+        ClaudeClient,
+        GeminiClient,
+        OpenAIClient,
+    )
 
 __all__ = [
+    "ClaudeClient",
     "Dialect",
+    "GeminiClient",
     "HttpRequest",
     "HttpResponse",
     "OpenAIClient",
@@ -48,10 +52,14 @@ _HOMES = {
         "Timeouts",
         "Transport",
     ),
-    "flexllm_providers.openai_client": ("OpenAIClient",),
     "flexllm_providers.retry": (
         "RetryPolicy",
         "Retrying",
+    ),
+    "flexllm_providers.vendor_clients": (
+        "ClaudeClient",
+        "GeminiClient",
+        "OpenAIClient",
     ),
 }
 

@@ -15,10 +15,12 @@ from flexllm_core.errors import BadRequestError, LLMConnectionError, LLMRequestE
 from flexllm_core.requests import ChatRequest
 from flexllm_core.results import ChatCompletionResult, StreamEvent
 from flexllm_providers.detect import detect_provider
+from flexllm_providers.gemini_urls import has_project
 from flexllm_providers.http import HttpResponse, StreamResponse, Timeouts, Transport
 from flexllm_providers.sse import SSEParser
-from flexllm_providers.target import target_from
+from flexllm_providers.target import Target
 from flexllm_providers.transport import create_transport
+from flexllm_providers.vertex import AccessToken
 from flexllm_providers.wires import find_wire
 
 DEFAULT_TIMEOUT = 600.0
@@ -46,7 +48,9 @@ class ProviderClient:
         self.endpoint = endpoint
         self.provider = endpoint.provider if endpoint.provider != "auto" else detect_provider(endpoint.base_url)
         self._wire = find_wire(self.provider)
-        self.target = target_from(endpoint, self._wire.default_base_url)
+        self.target = self._wire.target(endpoint)
+        # Without a key, Vertex AI wants the access token of whoever runs this.
+        self._token = AccessToken() if has_project(self.target.base_url) and not self.target.key else None
         self.timeouts = Timeouts(total=endpoint.timeout or DEFAULT_TIMEOUT)
         self._make_transport: Callable[[], Transport] = lambda: create_transport(
             self.target.base_url, proxy=endpoint.proxy, verify=endpoint.verify, transport=transport
@@ -82,16 +86,17 @@ class ProviderClient:
             ConfigError: The endpoint cannot do what the request asks for.
         """
         loop = asyncio.get_running_loop()
-        http_request = self._wire.encode(request, self.target, stream=False)
-        started = loop.time()
         try:
+            target = self.target if self._token is None else await self._authorized(self._token)
+            http_request = self._wire.encode(request, target, stream=False)
+            started = loop.time()
             response = await self._transport(loop).send(http_request, self.timeouts)
         except LLMRequestError as error:
             self._name(error, request)
             raise
         if not 200 <= response.status < 300:
-            raise self._wire.decode_error(response, request, self.target, time.time())
-        result = self._wire.decode(response, request, self.target, time.time())
+            raise self._wire.decode_error(response, request, target, time.time())
+        result = self._wire.decode(response, request, target, time.time())
         result.latency = loop.time() - started
         return result
 
@@ -113,18 +118,25 @@ class ProviderClient:
                     event.result.time_to_first_token = first_token
                 yield event
 
-    async def _open_stream(self, request: ChatRequest, loop: asyncio.AbstractEventLoop) -> StreamResponse:
+    async def _authorized(self, token: AccessToken) -> Target:
+        """The target with an access token that is valid now."""
+        return replace(self.target, key=await token.get())
+
+    async def _open_stream(
+        self, request: ChatRequest, loop: asyncio.AbstractEventLoop
+    ) -> tuple[StreamResponse, Target]:
         """Send a request for a stream; once more without `stream_options` to a server that refuses them."""
         while True:
-            http_request = self._wire.encode(request, self.target, stream=True)
+            target = self.target if self._token is None else await self._authorized(self._token)
+            http_request = self._wire.encode(request, target, stream=True)
             response = await self._transport(loop).stream(http_request, self.timeouts)
             if 200 <= response.status < 300:
-                return response
+                return response, target
             try:
                 body = await _read(response, MAX_ERROR_BODY)
             finally:
                 await response.aclose()
-            error = self._wire.decode_error(body, request, self.target, time.time())
+            error = self._wire.decode_error(body, request, target, time.time())
             dialect = self.target.dialect
             refused = isinstance(error, BadRequestError) and b"stream_options" in body.body
             if not (refused and dialect.stream_options):
@@ -134,14 +146,14 @@ class ProviderClient:
     async def _events(self, request: ChatRequest, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[StreamEvent, None]:
         response: StreamResponse | None = None
         try:
-            response = await self._open_stream(request, loop)
+            response, target = await self._open_stream(request, loop)
             if "text/event-stream" not in response.headers.get("content-type", "text/event-stream").lower():
                 # The server answered at once: with an error inside a 200, or without streaming at all.
-                result = self._wire.decode(await _read(response), request, self.target, time.time())
+                result = self._wire.decode(await _read(response), request, target, time.time())
                 for event in _as_events(result):
                     yield event
                 return
-            decoder = self._wire.stream_decoder(request, self.target, time.time())
+            decoder = self._wire.stream_decoder(request, target, time.time())
             parser = SSEParser()
             try:
                 async for chunk in response:

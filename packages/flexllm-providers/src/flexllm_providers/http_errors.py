@@ -21,6 +21,7 @@ from flexllm_core.errors import (
     RateLimitError,
     ServerError,
 )
+from flexllm_core.json_codec import encode_json
 
 QUOTA_CODES = frozenset(
     {
@@ -65,6 +66,22 @@ class ErrorFacts:
     message: str
     code: str | None = None
     words: frozenset[str] = frozenset()
+
+
+def error_facts(data: object, text: str) -> ErrorFacts:
+    """Read an error body of any of the shapes in use: error.message, error, message, detail, or text."""
+    error = data.get("error") if isinstance(data, dict) else None
+    source = error if isinstance(error, dict) else data if isinstance(data, dict) else {}
+    words = [source.get(key) for key in ("code", "type", "status")]
+    codes = [str(word) for word in words if isinstance(word, str | int) and not isinstance(word, bool)]
+    message = error if isinstance(error, str) else source.get("message") or source.get("detail")
+    if message is not None and not isinstance(message, str):
+        message = encode_json(message).decode("utf-8", "replace")
+    return ErrorFacts(
+        message=message or text or "no text",
+        code=codes[0] if codes else None,
+        words=frozenset(code.lower() for code in codes),
+    )
 
 
 def http_error(

@@ -7,31 +7,28 @@ as it goes or becomes a typed error.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
-from flexllm_core.errors import ErrorKind, LLMHTTPError, LLMRequestError, LLMResponseError
+from flexllm_core.errors import ErrorKind, LLMHTTPError, LLMRequestError
 from flexllm_core.json_codec import decode_json, encode_json
 from flexllm_core.requests import ChatRequest
 from flexllm_core.results import ChatCompletionResult, ToolCall
 from flexllm_providers.dialects import merge_body, thinking_patch
 from flexllm_providers.http import HttpRequest, HttpResponse
-from flexllm_providers.http_errors import OVERLOAD_WORDS, ErrorFacts, http_error, implied_status
+from flexllm_providers.http_errors import OVERLOAD_WORDS, error_facts, implied_status
 from flexllm_providers.openai_usage import decode_usage, reported_cost
 from flexllm_providers.target import Target
 from flexllm_providers.think_tags import split_think_tags
-
-logger = logging.getLogger("flexllm")
+from flexllm_providers.wire_errors import status_error, unusable
+from flexllm_providers.wire_warnings import warn_left_out
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 _TRANSLATED = frozenset({"max_tokens", "thinking", "extra_body"})
-_EXCERPT = 500
-_SHORT_EXCERPT = 200
-_LONGEST = 200_000  # characters of a message that are looked at; whatever keys are in it, enough are left to show
+FOREIGN_KEYS = frozenset({"claude_message", "gemini_parts", "gemini_model", "gemini_continuation_token"})
+"""Keys under which the other wires keep opaque blocks on assistant messages."""
 _BROKEN_OFF = frozenset({"error", "abort", "insufficient_system_resource"})
 """Reasons by which OpenRouter, vLLM or SGLang, and DeepSeek say that the server itself ended the answer."""
-_warned: set[tuple[str, str]] = set()
 
 
 def encode(request: ChatRequest, target: Target, *, stream: bool) -> HttpRequest:
@@ -42,7 +39,8 @@ def encode(request: ChatRequest, target: Target, *, stream: bool) -> HttpRequest
         InputError: The request cannot be written as JSON.
     """
     model = request.model or target.model
-    body: dict[str, Any] = {"model": model, "messages": request.messages} if model else {"messages": request.messages}
+    messages = [_own_keys(message) for message in request.messages]
+    body: dict[str, Any] = {"model": model, "messages": messages} if model else {"messages": messages}
     if request.params or target.dialect.extra_body:
         _add_params(body, request.params, target)
     if stream:
@@ -55,26 +53,25 @@ def encode(request: ChatRequest, target: Target, *, stream: bool) -> HttpRequest
     return HttpRequest("POST", target.base_url + "/chat/completions", headers, encode_json(body))
 
 
+def _own_keys(message: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A message without what another provider wants back: servers refuse keys that they do not know."""
+    if FOREIGN_KEYS.isdisjoint(message):
+        return message
+    return {key: value for key, value in message.items() if key not in FOREIGN_KEYS}
+
+
 def _add_params(body: dict[str, Any], params: Mapping[str, Any], target: Target) -> None:
     dialect = target.dialect
-    for name, value in params.items():
-        if name in dialect.refused:
-            _warn_refused(target.label, name)
-        elif name not in _TRANSLATED:
-            body[name] = value
+    left_out = dialect.refused & params.keys()
+    if left_out:
+        warn_left_out(target.label, sorted(left_out))
+    body |= {name: value for name, value in params.items() if name not in left_out and name not in _TRANSLATED}
     if "max_tokens" in params:
         body[dialect.max_tokens] = params["max_tokens"]
     merge_body(body, dialect.extra_body)
     if "thinking" in params:
         merge_body(body, thinking_patch(params["thinking"], dialect, target.label))
     merge_body(body, params.get("extra_body") or {})
-
-
-def _warn_refused(label: str, name: str) -> None:
-    """Say once for each endpoint that a param is left out."""
-    if (label, name) not in _warned:
-        _warned.add((label, name))
-        logger.warning("%s does not take %s; it is left out", label, name)
 
 
 def decode(response: HttpResponse, request: ChatRequest, target: Target, now: float) -> ChatCompletionResult:
@@ -240,7 +237,7 @@ def decode_error(response: HttpResponse, request: ChatRequest, target: Target, n
     facts = error_facts(data, body)
     said = facts.message if response.status >= 400 else "a redirect, which is not followed; configure the final URL"
     what = f"HTTP {response.status}: {said}"
-    return _http_error(response.status, what, facts, body, response.headers, request, target, now)
+    return status_error(response.status, what, facts, body, response.headers, request, target, now)
 
 
 def error_in_body(
@@ -269,59 +266,7 @@ def error_in_body(
         kind: ErrorKind = "overload" if facts.words & OVERLOAD_WORDS else "transient"
         return unusable(target, request, facts.message, body, kind=kind, code=facts.code, excerpt=False)
     what = f"an error inside HTTP 200, of the kind {status}: {facts.message}"
-    return _http_error(status, what, facts, text, headers, request, target, now)
-
-
-def _http_error(
-    status: int,
-    what: str,
-    facts: ErrorFacts,
-    body: str,
-    headers: Mapping[str, str],
-    request: ChatRequest,
-    target: Target,
-    now: float,
-) -> LLMHTTPError:
-    error = http_error(
-        status,
-        facts,
-        headers,
-        now=now,
-        message=_message(what, request, target),
-        endpoint=target.label,
-        model=request.model or target.model,
-        body=body,
-    )
-    error.code = _word(error.code, request, target)
-    error.request_id = _word(error.request_id, request, target)
-    return error
-
-
-def _word(word: str | None, request: ChatRequest, target: Target) -> str | None:
-    """A server's code or id: without secrets, and short."""
-    return word and target.redact(word[:_LONGEST], request.extra_headers.values())[:_SHORT_EXCERPT]
-
-
-def _message(what: str, request: ChatRequest, target: Target) -> str:
-    """An error's message: who said it and what, without secrets. Cut last, because half a key is not recognised."""
-    text = " ".join(target.redact(what[:_LONGEST], request.extra_headers.values()).split())
-    return f"{target.redact(target.label)}: {text[:_EXCERPT]}"
-
-
-def error_facts(data: object, text: str) -> ErrorFacts:
-    """Read an error body of any of the shapes in use: error.message, error, message, detail, or text."""
-    error = data.get("error") if isinstance(data, dict) else None
-    source = error if isinstance(error, dict) else data if isinstance(data, dict) else {}
-    words = [source.get(key) for key in ("code", "type", "status")]
-    codes = [str(word) for word in words if isinstance(word, str | int) and not isinstance(word, bool)]
-    message = error if isinstance(error, str) else source.get("message") or source.get("detail")
-    if message is not None and not isinstance(message, str):
-        message = encode_json(message).decode("utf-8", "replace")
-    return ErrorFacts(
-        message=message or text or "no text",
-        code=codes[0] if codes else None,
-        words=frozenset(code.lower() for code in codes),
-    )
+    return status_error(status, what, facts, text, headers, request, target, now)
 
 
 def _status_in(error: object) -> int | None:
@@ -330,28 +275,3 @@ def _status_in(error: object) -> int | None:
     if isinstance(code, str) and code.isascii() and code.isdigit():
         code = int(code)
     return code if type(code) is int and 400 <= code < 600 else None
-
-
-def unusable(
-    target: Target,
-    request: ChatRequest,
-    what: str,
-    body: bytes = b"",
-    *,
-    kind: ErrorKind = "suspicious",
-    code: str | None = None,
-    excerpt: bool = True,
-) -> LLMResponseError:
-    """The error for a 200 that is no answer; its message says what came, unless `excerpt` is False."""
-    text = target.excerpt(body, request.extra_headers.values())
-    if text and excerpt:
-        what = f"{what}: {text[:_SHORT_EXCERPT]}"
-    return LLMResponseError(
-        _message(what, request, target),
-        endpoint=target.label,
-        model=request.model or target.model,
-        status_code=200,
-        code=_word(code, request, target),
-        body=text,
-        kind=kind,
-    )

@@ -16,12 +16,12 @@ from flexllm_providers.openai import (
     is_error,
     known_reason,
     result_from_message,
-    unusable,
 )
 from flexllm_providers.openai_usage import decode_usage
 from flexllm_providers.sse import ServerSentEvent
 from flexllm_providers.target import Target
 from flexllm_providers.think_tags import ThinkTagSplitter
+from flexllm_providers.wire_errors import unusable
 
 _ARGUMENTS = {"function": "arguments", "custom": "input"}
 _CALL_KEYS = frozenset({"index", "id", "type", *_ARGUMENTS})

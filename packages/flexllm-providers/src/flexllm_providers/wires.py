@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Protocol
 
+from flexllm_core.endpoint import EndpointConfig
 from flexllm_core.errors import ConfigError, LLMHTTPError
 from flexllm_core.requests import ChatRequest
 from flexllm_core.results import ChatCompletionResult, StreamEvent
-from flexllm_providers import openai
 from flexllm_providers.http import HttpRequest, HttpResponse
-from flexllm_providers.openai_stream import OpenAIStreamDecoder
 from flexllm_providers.sse import ServerSentEvent
-from flexllm_providers.target import Target
+from flexllm_providers.target import Target, target_from
 
 
 class Encode(Protocol):
@@ -45,24 +45,69 @@ class StreamDecoder(Protocol):
 class Wire:
     """One wire format as pure functions. The float argument is wall-clock seconds since 1970."""
 
-    default_base_url: str
+    target: Callable[[EndpointConfig], Target]
     encode: Encode
     decode: Callable[[HttpResponse, ChatRequest, Target, float], ChatCompletionResult]
     decode_error: Callable[[HttpResponse, ChatRequest, Target, float], LLMHTTPError]
     stream_decoder: Callable[[ChatRequest, Target, float], StreamDecoder]
 
 
-WIRES: dict[str, Wire] = {
-    "openai": Wire(openai.DEFAULT_BASE_URL, openai.encode, openai.decode, openai.decode_error, OpenAIStreamDecoder),
-}
+# Each wire is loaded when an endpoint speaks it: most programs need one.
 
 
+def _openai() -> Wire:
+    from flexllm_providers import openai
+    from flexllm_providers.openai_stream import OpenAIStreamDecoder
+
+    def target(endpoint: EndpointConfig) -> Target:
+        return target_from(endpoint, openai.DEFAULT_BASE_URL)
+
+    return Wire(target, openai.encode, openai.decode, openai.decode_error, OpenAIStreamDecoder)
+
+
+def _claude() -> Wire:
+    from flexllm_providers import claude, claude_decode, claude_errors
+    from flexllm_providers.claude_stream import ClaudeStreamDecoder
+    from flexllm_providers.claude_target import claude_target_from
+
+    return Wire(
+        claude_target_from, claude.encode, claude_decode.decode, claude_errors.decode_error, ClaudeStreamDecoder
+    )
+
+
+def _gemini() -> Wire:
+    from flexllm_providers import gemini, gemini_decode, gemini_errors
+    from flexllm_providers.gemini_stream import GeminiStreamDecoder
+    from flexllm_providers.gemini_target import gemini_target_from
+
+    return Wire(
+        gemini_target_from, gemini.encode, gemini_decode.decode, gemini_errors.decode_error, GeminiStreamDecoder
+    )
+
+
+def _vertex() -> Wire:
+    from flexllm_providers import vertex_wire
+    from flexllm_providers.gemini_target import gemini_target_from
+
+    return Wire(
+        gemini_target_from,
+        vertex_wire.encode,
+        vertex_wire.decode,
+        vertex_wire.decode_error,
+        vertex_wire.stream_decoder,
+    )
+
+
+_LOADERS = {"openai": _openai, "claude": _claude, "gemini": _gemini, "vertex": _vertex}
+
+
+@cache
 def find_wire(provider: str) -> Wire:
     """The wire of a provider.
 
     Raises:
         ConfigError: There is none in this version.
     """
-    if provider not in WIRES:
-        raise ConfigError(f"provider {provider!r} is not available in this version; available: {', '.join(WIRES)}")
-    return WIRES[provider]
+    if provider not in _LOADERS:
+        raise ConfigError(f"provider {provider!r} is not available in this version; available: {', '.join(_LOADERS)}")
+    return _LOADERS[provider]()

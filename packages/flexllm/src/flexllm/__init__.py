@@ -58,6 +58,8 @@ if TYPE_CHECKING:
         Usage,
     )
     from flexllm_providers import (
+        ClaudeClient,
+        GeminiClient,
         OpenAIClient,
         ProviderClient,
         Retrying,
@@ -77,12 +79,14 @@ __all__ = [
     "ChatModel",
     "ChatOptions",
     "ChatRequest",
+    "ClaudeClient",
     "ConfigError",
     "ContentFilterError",
     "ContextLengthError",
     "CostReport",
     "EndpointConfig",
     "FlexLLMError",
+    "GeminiClient",
     "InputError",
     "JournalConflictError",
     "JournalError",
@@ -161,6 +165,8 @@ _HOMES = {
         "Usage",
     ),
     "flexllm_providers": (
+        "ClaudeClient",
+        "GeminiClient",
         "OpenAIClient",
         "ProviderClient",
         "RetryPolicy",

@@ -1,0 +1,182 @@
+"""Errors of the Gemini API: what their details say about quotas, keys and when to try again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from flexllm_core.errors import ErrorKind, LLMHTTPError, LLMRequestError
+from flexllm_core.json_codec import decode_json
+from flexllm_core.requests import ChatRequest
+from flexllm_providers.http import HttpResponse
+from flexllm_providers.http_errors import OVERLOAD_WORDS, ErrorFacts, error_facts, implied_status
+from flexllm_providers.target import Target
+from flexllm_providers.wire_errors import status_error, unusable
+
+_STATUSES = {
+    "INVALID_ARGUMENT": 400,
+    "FAILED_PRECONDITION": 400,
+    "OUT_OF_RANGE": 400,
+    "UNAUTHENTICATED": 401,
+    "PERMISSION_DENIED": 403,
+    "NOT_FOUND": 404,
+    "ABORTED": 409,
+    "ALREADY_EXISTS": 409,
+    "RESOURCE_EXHAUSTED": 429,
+    "CANCELLED": 499,
+    "UNKNOWN": 500,
+    "INTERNAL": 500,
+    "DATA_LOSS": 500,
+    "UNIMPLEMENTED": 501,
+    "UNAVAILABLE": 503,
+    "DEADLINE_EXCEEDED": 504,
+}
+"""HTTP statuses of Google's canonical codes."""
+
+_KEY_REASONS = ("API_KEY_", "ACCESS_TOKEN_", "CREDENTIALS_")
+_KEY_PHRASES = ("api key not valid", "api key expired", "api key not found")
+_MONEY_PHRASES = ("credits are depleted", "spending cap", "spend cap")
+_CONTEXT_PHRASE = re.compile(r"token count.{0,40}exceeds the maximum", re.IGNORECASE)
+_SECONDS = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)s")
+
+
+def decode_error(response: HttpResponse, request: ChatRequest, target: Target, now: float) -> LLMHTTPError:
+    """The typed error in a response with an error status. `now` is wall-clock seconds since 1970."""
+    try:
+        data = decode_json(response.body) if response.body else None
+    except ValueError:
+        data = None
+    facts = _facts(data, target.excerpt(response.body, request.extra_headers.values()))
+    said = facts.message if response.status >= 400 else "a redirect, which is not followed; configure the final URL"
+    what = f"HTTP {response.status}: {said}"
+    return _http_error(response.status, what, facts, data, response.body, response.headers, request, target, now)
+
+
+def has_error(data: object) -> bool:
+    """Whether an answer or a chunk is an error, or a list that holds one."""
+    return _holder(data) is not None
+
+
+def error_in_body(
+    data: object,
+    body: bytes,
+    headers: Mapping[str, str],
+    request: ChatRequest,
+    target: Target,
+    now: float,
+) -> LLMRequestError:
+    """The typed error for an error that came with status 200, in a body or in a stream.
+
+    Args:
+        data: The object that holds the error, or a list of it.
+        body: What the server sent, to be kept with the error.
+        headers: Of the response.
+        request: What was asked.
+        target: Who was asked.
+        now: Wall-clock seconds since 1970.
+    """
+    facts = _facts(data, target.excerpt(body, request.extra_headers.values()))
+    error = _error(data)
+    code = error.get("code")
+    status = code if type(code) is int and 400 <= code < 600 else _STATUSES.get(str(error.get("status")))
+    status = status or implied_status(facts)
+    if status is None:
+        kind: ErrorKind = "overload" if facts.words & OVERLOAD_WORDS else "transient"
+        return unusable(target, request, facts.message, body, kind=kind, code=facts.code, excerpt=False)
+    what = f"an error inside HTTP 200, of the kind {status}: {facts.message}"
+    return _http_error(status, what, facts, data, body, headers, request, target, now)
+
+
+def _http_error(
+    status: int,
+    what: str,
+    facts: ErrorFacts,
+    data: object,
+    body: bytes,
+    headers: Mapping[str, str],
+    request: ChatRequest,
+    target: Target,
+    now: float,
+) -> LLMHTTPError:
+    error = _error(data)
+    delay = _retry_delay(error)
+    if delay is not None and "retry-after" not in headers and "retry-after-ms" not in headers:
+        headers = {**headers, "retry-after": delay}
+    meant = _meant_status(status, facts)
+    text = target.excerpt(body, request.extra_headers.values())
+    out = status_error(meant, what, facts, text, headers, request, target, now)
+    out.status_code = status
+    if error.get("status") == "FAILED_PRECONDITION":
+        out.fault = "account"  # of a country or without billing: every row's lot
+    return out
+
+
+def _meant_status(status: int, facts: ErrorFacts) -> int:
+    """The status by which other vendors say the same."""
+    if status == 400 and "invalid_api_key" in facts.words:
+        return 401
+    return 408 if status == 499 else status  # cancelled, and not by us
+
+
+def _facts(data: object, text: str) -> ErrorFacts:
+    """What an error says, in the words by which the error tree knows it."""
+    holder = _holder(data)
+    facts = error_facts(holder if holder is not None else data, text)
+    error = _error(data)
+    reasons = [str(detail.get("reason")) for detail in _details(error, "ErrorInfo") if detail.get("reason")]
+    message = facts.message.lower()
+    words = set(facts.words) | {reason.lower() for reason in reasons}
+    if any(reason.startswith(_KEY_REASONS) for reason in reasons) or any(said in message for said in _KEY_PHRASES):
+        words.add("invalid_api_key")
+    if _is_used_up(error) or any(said in message for said in _MONEY_PHRASES):
+        words.add("insufficient_quota")
+    if _CONTEXT_PHRASE.search(facts.message):
+        words.add("context_length_exceeded")
+    status = error.get("status")
+    code = reasons[0] if reasons else status if isinstance(status, str) else facts.code
+    return replace(facts, code=code, words=frozenset(words))
+
+
+def _is_used_up(error: Mapping[str, Any]) -> bool:
+    """Whether a quota of the day is used up, or is 0 for this account: waiting a minute does not help."""
+    for detail in _details(error, "QuotaFailure"):
+        violations = detail.get("violations")
+        for violation in violations if isinstance(violations, list) else ():
+            if isinstance(violation, dict) and (
+                "PerDay" in str(violation.get("quotaId")) or violation.get("quotaValue") == "0"
+            ):
+                return True
+    return False
+
+
+def _retry_delay(error: Mapping[str, Any]) -> str | None:
+    """Seconds that RetryInfo asks to wait, as a header has them."""
+    for detail in _details(error, "RetryInfo"):
+        match = _SECONDS.fullmatch(str(detail.get("retryDelay")))
+        if match:
+            return match[1]
+    return None
+
+
+def _details(error: Mapping[str, Any], kind: str) -> Iterator[Mapping[str, Any]]:
+    """The details of a kind, such as `google.rpc.RetryInfo`."""
+    details = error.get("details")
+    for detail in details if isinstance(details, list) else ():
+        if isinstance(detail, dict) and str(detail.get("@type")).endswith(f"google.rpc.{kind}"):
+            yield detail
+
+
+def _holder(data: object) -> Mapping[str, Any] | None:
+    """The object that has the error; a stream call's error stands in a list."""
+    for item in data if isinstance(data, list) else (data,):
+        if isinstance(item, dict) and item.get("error"):
+            return item
+    return None
+
+
+def _error(data: object) -> Mapping[str, Any]:
+    holder = _holder(data)
+    error = holder.get("error") if holder is not None else None
+    return error if isinstance(error, dict) else {}

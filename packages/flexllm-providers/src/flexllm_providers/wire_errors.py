@@ -1,0 +1,87 @@
+"""The errors that every wire raises: who said what, without secrets, and cut to a length that can be read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from flexllm_core.errors import ErrorKind, LLMHTTPError, LLMResponseError
+from flexllm_core.requests import ChatRequest
+from flexllm_providers.http_errors import ErrorFacts, http_error
+from flexllm_providers.target import Target
+
+_EXCERPT = 500
+_SHORT_EXCERPT = 200
+_LONGEST = 200_000  # characters of a message that are looked at; whatever keys are in it, enough are left to show
+
+
+def status_error(
+    status: int,
+    what: str,
+    facts: ErrorFacts,
+    body: str,
+    headers: Mapping[str, str],
+    request: ChatRequest,
+    target: Target,
+    now: float,
+) -> LLMHTTPError:
+    """The typed error for a status, the response's own or the one that an error inside a 200 stands for.
+
+    Args:
+        status: The HTTP status.
+        what: The message, still with secrets.
+        facts: What the body says.
+        body: The body's beginning, secrets removed.
+        headers: Lower-case names.
+        request: What was asked.
+        target: Who was asked.
+        now: Wall-clock seconds since 1970.
+    """
+    error = http_error(
+        status,
+        facts,
+        headers,
+        now=now,
+        message=_message(what, request, target),
+        endpoint=target.label,
+        model=request.model or target.model,
+        body=body,
+    )
+    error.code = _word(error.code, request, target)
+    error.request_id = _word(error.request_id, request, target)
+    return error
+
+
+def unusable(
+    target: Target,
+    request: ChatRequest,
+    what: str,
+    body: bytes = b"",
+    *,
+    kind: ErrorKind = "suspicious",
+    code: str | None = None,
+    excerpt: bool = True,
+) -> LLMResponseError:
+    """The error for a 200 that is no answer; its message says what came, unless `excerpt` is False."""
+    text = target.excerpt(body, request.extra_headers.values())
+    if text and excerpt:
+        what = f"{what}: {text[:_SHORT_EXCERPT]}"
+    return LLMResponseError(
+        _message(what, request, target),
+        endpoint=target.label,
+        model=request.model or target.model,
+        status_code=200,
+        code=_word(code, request, target),
+        body=text,
+        kind=kind,
+    )
+
+
+def _word(word: str | None, request: ChatRequest, target: Target) -> str | None:
+    """A server's code or id: without secrets, and short."""
+    return word and target.redact(word[:_LONGEST], request.extra_headers.values())[:_SHORT_EXCERPT]
+
+
+def _message(what: str, request: ChatRequest, target: Target) -> str:
+    """An error's message: who said it and what, without secrets. Cut last, because half a key is not recognised."""
+    text = " ".join(target.redact(what[:_LONGEST], request.extra_headers.values()).split())
+    return f"{target.redact(target.label)}: {text[:_EXCERPT]}"
