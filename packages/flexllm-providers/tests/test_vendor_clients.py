@@ -74,3 +74,35 @@ def test_a_project_without_vertex_is_a_mistake() -> None:
     """It would silently go to the Developer API."""
     with pytest.raises(ConfigError, match="use_vertex_ai=True"):
         GeminiClient(model="m", project_id="p")
+
+
+@pytest.mark.parametrize(
+    ("cls", "raw"),
+    [
+        (
+            OpenAIClient,
+            {"choices": [{"message": {"content": "4", "reasoning_content": "2+2"}, "finish_reason": "stop"}]},
+        ),
+        (
+            ClaudeClient,
+            {
+                "type": "message",
+                "role": "assistant",
+                "content": [{"type": "thinking", "thinking": "2+2", "signature": "s"}, {"type": "text", "text": "4"}],
+                "stop_reason": "end_turn",
+            },
+        ),
+        (
+            GeminiClient,
+            {
+                "candidates": [
+                    {"content": {"parts": [{"text": "2+2", "thought": True}, {"text": "4"}]}, "finishReason": "STOP"}
+                ]
+            },
+        ),
+    ],
+)
+def test_thoughts_are_parsed_from_every_vendors_json(cls: Any, raw: dict[str, Any]) -> None:
+    """The same two texts, from what `return_raw=True` keeps."""
+    client = cls(model="m", api_key="the-key-of-the-test")
+    assert client.parse_thoughts(raw) == {"thought": "2+2", "answer": "4"}

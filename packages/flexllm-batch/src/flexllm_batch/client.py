@@ -129,7 +129,7 @@ class LLMClient(ChatMethods):
         self._retrying = Retrying(limited, policy)
         self._pricer = Pricer(endpoint.price, endpoint.base_url)
         chat_model: ChatModel = Metered(self._retrying, self._pricer) if track_cost else self._retrying
-        super().__init__(chat_model, model=endpoint.model, params=endpoint.params)
+        super().__init__(chat_model, model=endpoint.model, params=endpoint.params, read=provider_client.read)
 
     @classmethod
     def from_config(cls, model: str | None = None, *, path: str | Path | None = None, **settings: Any) -> Self:

@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from flexllm_core.endpoint import EndpointConfig
 from flexllm_core.errors import BadRequestError, LLMConnectionError, LLMRequestError, LLMResponseError
+from flexllm_core.json_codec import encode_json
 from flexllm_core.requests import ChatRequest
 from flexllm_core.results import ChatCompletionResult, StreamEvent
 from flexllm_providers.detect import detect_provider
@@ -174,6 +175,15 @@ class ProviderClient:
         finally:
             if response is not None:
                 await response.aclose()
+
+    def read(self, raw: Mapping[str, Any]) -> ChatCompletionResult:
+        """The answer in a server's JSON, as `ChatCompletionResult.raw` keeps it.
+
+        Raises:
+            LLMRequestError: It is no answer of this endpoint's kind.
+        """
+        response = HttpResponse(200, {}, encode_json(raw))
+        return self._wire.decode(response, ChatRequest([]), self.target, time.time())
 
     def _name(self, error: LLMRequestError, request: ChatRequest) -> None:
         """Tell the transport's error what only the client knows: which endpoint and model."""

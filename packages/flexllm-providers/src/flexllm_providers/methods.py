@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from types import TracebackType
-from typing import Any, Literal, Self, Unpack, overload
+from typing import Any, Literal, Self, TypedDict, Unpack, overload
 
 from flexllm_core import sync
 from flexllm_core.messages import MessagesInput, normalize_messages
@@ -13,6 +13,13 @@ from flexllm_core.options import ChatOptions, params_from_options
 from flexllm_core.protocol import ChatModel
 from flexllm_core.requests import ChatRequest
 from flexllm_core.results import ChatCompletionResult, StreamEvent
+
+
+class Thoughts(TypedDict):
+    """The two texts of an answer; "" where there is none."""
+
+    thought: str
+    answer: str
 
 
 class ChatMethods:
@@ -25,10 +32,19 @@ class ChatMethods:
         chat_model: Answers the requests.
         model: The model of calls that name none.
         params: Default params of every call.
+        read: Reads a server's JSON (`ProviderClient.read`).
     """
 
-    def __init__(self, chat_model: ChatModel, *, model: str | None, params: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        chat_model: ChatModel,
+        *,
+        model: str | None,
+        params: Mapping[str, Any],
+        read: Callable[[Mapping[str, Any]], ChatCompletionResult],
+    ) -> None:
         self.chat_model = chat_model
+        self._read = read
         self.model = model
         self.params = params
 
@@ -189,6 +205,18 @@ class ChatMethods:
     def chat_completions_stream_sync(self, messages: MessagesInput, **options: Unpack[ChatOptions]) -> Iterator[str]:
         """`chat_completions_stream` as an ordinary iterator."""
         return sync.iterate(lambda: self.chat_completions_stream(messages, **options))
+
+    def parse_thoughts(self, raw: ChatCompletionResult | Mapping[str, Any]) -> Thoughts:
+        """What the model thought and what it answered.
+
+        Args:
+            raw: A result, or the server's JSON that `return_raw=True` keeps in `result.raw`.
+
+        Raises:
+            LLMRequestError: It is no answer of this endpoint's kind.
+        """
+        result = raw if isinstance(raw, ChatCompletionResult) else self._read(raw)
+        return {"thought": result.reasoning_content or "", "answer": result.content or ""}
 
     async def aclose(self) -> None:
         """Free connections and files."""

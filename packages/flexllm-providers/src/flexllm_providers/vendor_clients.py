@@ -43,7 +43,12 @@ class VendorClient(ChatMethods):
         self.endpoint = endpoint_with_key(endpoint_from(given, type(self).__name__))
         policy = (retry_policy or RetryPolicy()).with_retry_times(self.endpoint.retry_times)
         provider = ProviderClient(self.endpoint, transport=transport)
-        super().__init__(Retrying(provider, policy), model=self.endpoint.model, params=self.endpoint.params)
+        super().__init__(
+            Retrying(provider, policy),
+            model=self.endpoint.model,
+            params=self.endpoint.params,
+            read=provider.read,
+        )
 
 
 class OpenAIClient(VendorClient):
