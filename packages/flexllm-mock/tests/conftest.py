@@ -64,6 +64,38 @@ class Answer:
         """The concatenation of one field of the deltas."""
         return "".join(delta.get(name) or "" for delta in self.deltas)
 
+    @property
+    def claude_events(self) -> list[Any]:
+        """The JSON of each of Claude's events, whose names must be their types."""
+        parts = self.body.decode().split("\n\n")
+        assert parts.pop() == ""
+        found = []
+        for part in parts:
+            name, data = part.split("\n")
+            found.append(json.loads(data.removeprefix("data: ")))
+            assert name == f"event: {found[-1]['type']}"
+        return found
+
+    @property
+    def claude_error(self) -> Any:
+        assert set(self.json) == {"type", "error", "request_id"}
+        assert self.json["type"] == "error"
+        assert self.json["request_id"] == self.headers["request-id"]
+        return self.json["error"]
+
+    @property
+    def gemini_chunks(self) -> list[Any]:
+        """The JSON of each chunk of one of Gemini's event streams."""
+        parts = self.body.decode().split("\r\n\r\n")
+        assert parts.pop() == ""
+        return [json.loads(part.removeprefix("data: ")) for part in parts]
+
+    @property
+    def gemini_error(self) -> Any:
+        assert set(self.json) == {"error"}
+        assert self.json["error"]["code"] == self.status
+        return self.json["error"]
+
 
 class Client:
     """A client for one server, with a connection per request."""
@@ -90,6 +122,18 @@ class Client:
         """Ask with one user message, or with the messages given."""
         body = {"model": "mock", "messages": [{"role": "user", "content": content}], **options}
         return self.post("/v1/chat/completions", body)
+
+    def messages(self, content: Any = "Hello there", **options: Any) -> Answer:
+        """Ask Claude with one user message, or with the messages given."""
+        body = {"model": "mock", "max_tokens": 4096, "messages": [{"role": "user", "content": content}], **options}
+        return self.post("/v1/messages", body, **{"anthropic-version": "2023-06-01"})
+
+    def generate(
+        self, text: str = "Hello there", *, model: str = "gemini-3-mock", verb: str = "", **body: Any
+    ) -> Answer:
+        """Ask Gemini with one user text, or with the contents given."""
+        body = {"contents": [{"role": "user", "parts": [{"text": text}]}], **body}
+        return self.post(f"/v1beta/models/{model}:{verb or 'generateContent'}", body)
 
     def raw(self, request: bytes) -> bytes:
         """Send bytes and return everything that comes until the server closes the connection."""

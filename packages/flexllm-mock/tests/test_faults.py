@@ -249,6 +249,7 @@ def test_random_errors_spare_models_and_bad_requests(serve):
         ({"delay": "1"}, "delay"),
         ({"disconnect": "later"}, "disconnect"),
         ({"answer": 5}, "answer"),
+        ({"as_list": 1}, "as_list"),
         ({"raw_body": 5}, "raw_body"),
         ({"answer": "a", "raw_body": "b"}, "only one"),
         ({"headers": ["a"]}, "headers"),

@@ -144,6 +144,11 @@ def test_stop_text_ends_the_answer_and_is_not_in_it(client):
         assert usage_of(cut)["completion_tokens"] < usage_of(client.chat())["completion_tokens"]
 
 
+def test_stop_text_that_does_not_come(client):
+    """A stop text that is not in the answer changes nothing."""
+    assert client.chat(stop="nowhere to be found").json["choices"] == client.chat().json["choices"]
+
+
 def test_stop_at_the_first_character_leaves_nothing(client):
     """A stop text at the very beginning gives an empty answer of no tokens, streamed or not."""
     first = client.chat().text[0]

@@ -174,3 +174,54 @@ def test_tools_come_before_the_format(client):
     messages = [{"role": "user", "content": "Q"}, {"role": "tool", "tool_call_id": "c", "content": "r"}]
     answer = client.chat(messages=messages, tools=[TIME], response_format=wanted)
     assert set(json.loads(answer.text)) == set(SCHEMA["properties"])
+
+
+ASKS_BOTH = "First get_time, please, then get_weather for Oslo."
+
+
+def test_each_named_function_is_called(client, broken_by):
+    """Functions that the user's text names are called once each, in its order, with ids of their own."""
+    for choice in (None, "auto", "required"):
+        calls = client.chat(ASKS_BOTH, tools=[WEATHER, TIME], tool_choice=choice).message["tool_calls"]
+        assert [call["function"]["name"] for call in calls] == ["get_time", "get_weather"]
+        assert len({call["id"] for call in calls}) == 2
+        assert broken_by(WEATHER["function"]["parameters"], json.loads(calls[1]["function"]["arguments"])) == []
+    for text in ("get_times and xget_weather", "no names"):
+        assert call_of(client.chat(text, tools=[WEATHER, TIME]))
+
+
+def test_one_call_when_not_parallel(client):
+    """Without parallel calls the first named function is called, and a named choice is called alone."""
+    call = call_of(client.chat(ASKS_BOTH, tools=[WEATHER, TIME], parallel_tool_calls=False))
+    assert call["function"]["name"] == "get_time"
+    choice = {"type": "function", "function": {"name": "get_weather"}}
+    assert (
+        call_of(client.chat(ASKS_BOTH, tools=[WEATHER, TIME], tool_choice=choice))["function"]["name"] == "get_weather"
+    )
+
+
+@pytest.mark.parametrize("thinking", [False, True])
+def test_streamed_parallel_calls_are_the_same_calls(client, thinking):
+    """In a stream each call has its index, begins with id and name, and goes on in fragments."""
+    options = {"tools": [WEATHER, TIME], "enable_thinking": thinking, "n": 2}
+    single, streamed = client.chat(ASKS_BOTH, **options), client.chat(ASKS_BOTH, **options, stream=True)
+    calls = {}
+    for event in streamed.events:
+        for choice in event["choices"]:
+            for part in choice["delta"].get("tool_calls", ()):
+                call = calls.setdefault((choice["index"], part["index"]), part)
+                if call is not part:
+                    assert set(part) == {"index", "function"}
+                    call["function"]["arguments"] += part["function"]["arguments"]
+    for choice in single.json["choices"]:
+        for at, call in enumerate(choice["message"]["tool_calls"]):
+            assert calls.pop((choice["index"], at)) == {"index": at, **call}
+    assert calls == {}
+    assert len({call["id"] for choice in single.json["choices"] for call in choice["message"]["tool_calls"]}) == 4
+
+
+def test_limit_cuts_parallel_calls(client):
+    """A limit within the first call leaves no second one."""
+    cut = client.chat(ASKS_BOTH, tools=[WEATHER, TIME], max_tokens=1)
+    assert call_of(cut)["function"] == {"name": "get_time", "arguments": "{}"}
+    assert cut.json["choices"][0]["finish_reason"] == "length"

@@ -1,15 +1,20 @@
-"""What the mock answers: text, reasoning, JSON or a tool call, cut as the request asks. Knows no wire format."""
+"""What the mock answers: text, reasoning, JSON or tool calls, cut as the request asks. Knows no wire format."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from flexllm_mock.dice import Dice
 from flexllm_mock.schemas import instance
 from flexllm_mock.tokens import split_tokens
+from flexllm_mock.tools import Tool, named_in
 from flexllm_mock.words import sentence_tokens
+
+ECHO_MODEL = "echo"
+"""The model that answers with the last user text."""
 
 FinishReason = Literal["stop", "length", "tool_calls"]
 
@@ -21,21 +26,14 @@ _FREE_JSON = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Tool:
-    """A function that the model may call, with the JSON schema of its arguments."""
-
-    name: str
-    parameters: Any
-
-
 @dataclass(slots=True)
 class AnswerRequest:
     """What decides an answer. Equal requests have equal answers, whatever else happens on the server.
 
     `key` stands for the content of the request. `literal` is the text to answer with, if it is given; else the answer
-    is a call of one of `tools` if there are any, else JSON for `schema` if `wants_json`, else text of least to most
-    tokens. `max_tokens` limits reasoning and answer together; `stop` texts end the answer and are not part of it.
+    is a call of one of `tools` if there are any (of each with `call_each`), else JSON for `schema` if `wants_json`,
+    else text of least to most tokens. `max_tokens` limits reasoning and answer together; `stop` texts end the answer
+    and are not part of it.
     """
 
     key: bytes
@@ -46,23 +44,49 @@ class AnswerRequest:
     reasoning: bool = False
     literal: str | None = None
     tools: tuple[Tool, ...] = ()
+    call_each: bool = False
     wants_json: bool = False
     schema: Any = field(default_factory=lambda: _FREE_JSON)
+
+    def offer(self, tools: tuple[Tool, ...], text: str, *, parallel: bool) -> None:
+        """Let the answer be a call of one of the tools, of those that the user's text names if it names any.
+
+        When it names several there is a call of each, or of the first one unless `parallel`.
+        """
+        named = named_in(text, tools)
+        self.call_each = parallel and len(named) > 1
+        self.tools = (named if parallel else named[:1]) or tools
+
+    def prescribe(self, text: str) -> None:
+        """Answer with exactly this text, whatever limits the request sets."""
+        self.literal, self.max_tokens, self.stop = text, None, ()
+
+
+@dataclass(slots=True)
+class ToolCall:
+    """A call of a function, its arguments as JSON in tokens."""
+
+    name: str
+    arguments: list[str]
 
 
 @dataclass(slots=True)
 class Choice:
-    """One answer in tokens: reasoning, then content, which is the arguments when `tool_name` is set."""
+    """One answer in tokens: reasoning, then content or calls. `stop_text` is the stop text that ended the content."""
 
     reasoning: list[str]
     content: list[str]
     finish_reason: FinishReason
-    tool_name: str | None = None
+    calls: Sequence[ToolCall] = ()
+    stop_text: str | None = None
 
     @property
     def size(self) -> int:
-        """Tokens of reasoning and content together."""
-        return len(self.reasoning) + len(self.content)
+        """Tokens of reasoning, content and calls together."""
+        size = len(self.reasoning) + len(self.content)
+        for call in self.calls:
+            size += len(call.arguments)
+        return size
 
 
 def answer(request: AnswerRequest) -> list[Choice]:
@@ -75,10 +99,8 @@ def answer(request: AnswerRequest) -> list[Choice]:
 def _choice(request: AnswerRequest, key: bytes) -> Choice:
     choice = _whole_choice(request, key)
     if request.max_tokens is not None and choice.size > request.max_tokens:
-        choice.reasoning = choice.reasoning[: request.max_tokens]
-        choice.content = choice.content[: request.max_tokens - len(choice.reasoning)]
-        choice.finish_reason = "length"
-    if request.stop and choice.tool_name is None:
+        _cut(choice, request.max_tokens)
+    if request.stop and not choice.calls:
         _stop(choice, request.stop)
     return choice
 
@@ -91,8 +113,8 @@ def _whole_choice(request: AnswerRequest, key: bytes) -> Choice:
     if request.literal is not None:
         return Choice(reasoning, split_tokens(request.literal), "stop")
     if request.tools:
-        tool = Dice(key + b"tool").pick(request.tools)
-        return Choice(reasoning, _json_tokens(instance(tool.parameters, key)), "tool_calls", tool.name)
+        called = request.tools if request.call_each else (Dice(key + b"tool").pick(request.tools),)
+        return Choice(reasoning, [], "tool_calls", [_call(tool, key, at) for at, tool in enumerate(called)])
     if request.wants_json:
         return Choice(reasoning, _json_tokens(instance(request.schema, key)), "stop")
     least, most = request.response_len
@@ -100,17 +122,39 @@ def _whole_choice(request: AnswerRequest, key: bytes) -> Choice:
     return Choice(reasoning, sentence_tokens(key, count), "stop")
 
 
+def _call(tool: Tool, key: bytes, at: int) -> ToolCall:
+    if at:
+        key += b"call" + at.to_bytes(4, "big")
+    return ToolCall(tool.name, _json_tokens(instance(tool.parameters, key)))
+
+
 def _json_tokens(value: Any) -> list[str]:
     return split_tokens(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+
+
+def _cut(choice: Choice, limit: int) -> None:
+    """Keep the first tokens; a call that keeps none has not begun."""
+    choice.reasoning = choice.reasoning[:limit]
+    limit -= len(choice.reasoning)
+    choice.content = choice.content[:limit]
+    limit -= len(choice.content)
+    calls: list[ToolCall] = []
+    for call in choice.calls:
+        kept = call.arguments[:limit]
+        limit -= len(kept)
+        if kept:
+            calls.append(ToolCall(call.name, kept))
+    choice.calls = calls
+    choice.finish_reason = "length"
 
 
 def _stop(choice: Choice, stops: tuple[str, ...]) -> None:
     """Cut the content before the first stop text, and count only the tokens that are left."""
     text = "".join(choice.content)
-    found = [at for stop in stops if (at := text.find(stop)) >= 0]
+    found = [(at, stop) for stop in stops if (at := text.find(stop)) >= 0]
     if not found:
         return
-    left = min(found)
+    left, choice.stop_text = min(found, key=lambda each: each[0])
     choice.finish_reason = "stop"
     for index, token in enumerate(choice.content):
         if left <= len(token):

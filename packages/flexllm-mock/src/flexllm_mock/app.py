@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from functools import cached_property
-from hmac import compare_digest
 from typing import TYPE_CHECKING
 
 from flexllm_mock.asgi import (
+    BAD_KEY_CODE,
     EVENT_STREAM_TYPE,
     ApiError,
     ApiRequest,
@@ -20,11 +20,17 @@ from flexllm_mock.asgi import (
     Send,
     Wire,
 )
+from flexllm_mock.auth import authorised, authorised_by_url, has_key
+from flexllm_mock.claude import ClaudeWire
 from flexllm_mock.config import MockConfig
+from flexllm_mock.credits import CreditsWire
 from flexllm_mock.delivery import deliver
 from flexllm_mock.faults import FaultRule, FaultScript, RandomErrors, plain_error
-from flexllm_mock.openai import OpenAIErrors, OpenAIWire
+from flexllm_mock.gemini import GeminiWire
+from flexllm_mock.models import ModelsWire
+from flexllm_mock.openai import OpenAIWire
 from flexllm_mock.requestlog import Outcome, RequestLog
+from flexllm_mock.unknown import UnknownEndpoint
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -53,7 +59,13 @@ class MockApp:
         self.log = RequestLog(self.config.log_file)
         self.faults = FaultScript(faults)
         self._random_errors = RandomErrors(self.config)
-        self._wires: tuple[Wire, ...] = (OpenAIWire(self.config),)
+        self._wires: tuple[Wire, ...] = (
+            OpenAIWire(self.config),
+            ClaudeWire(self.config),
+            GeminiWire(self.config),
+            CreditsWire(self.config),
+            ModelsWire(self.config),
+        )
         self._unknown: Endpoint = UnknownEndpoint(self.config.seed)
         self._endpoints: dict[str, Endpoint] = {}
         self._api_key = None if self.config.api_key is None else self.config.api_key.encode()
@@ -90,8 +102,11 @@ class MockApp:
         now = asyncio.get_running_loop().time()
         if self.started is None:
             self.started = now
-        request = ApiRequest(scope["method"], scope["path"], scope["headers"])
+        query = scope.get("query_string", b"")
+        request = ApiRequest(scope["method"], scope["path"], scope["headers"], query)
         entry = self.log.begin(request, now - self.started)
+        if query and has_key(query):
+            self.log.count_key_in_url()
         outcome: Outcome = "cancelled"
         try:
             try:
@@ -118,11 +133,15 @@ class MockApp:
                 raise error
             if request.method == "POST":
                 request.body = await read_body(request.headers, receive, self.config.max_body_bytes)
-            if self._api_key is not None and not authorised(request.headers, self._api_key):
-                raise ApiError(401, "Incorrect API key provided.", code="invalid_api_key")
+            if self._api_key is not None and not self._admits(endpoint, request, self._api_key):
+                raise ApiError(401, "Incorrect API key provided.", code=BAD_KEY_CODE)
         except ApiError as problem:
             return endpoint.refuse(request, problem)
         return self._decide(endpoint, request)
+
+    @staticmethod
+    def _admits(endpoint: Endpoint, request: ApiRequest, key: bytes) -> bool:
+        return authorised(request.headers, key) or (endpoint.url_key and authorised_by_url(request.query, key))
 
     def _decide(self, endpoint: Endpoint, request: ApiRequest) -> Reply:
         problem: ApiError | None = None
@@ -159,15 +178,20 @@ class MockApp:
         if body is not None:
             reply = endpoint.refuse(request, plain_error(rule.status or 200))
             reply.body = body
-            if rule.raw_body is not None and reply.status < 400 and (request.payload or {}).get("stream") is True:
+            if rule.raw_body is not None and reply.status < 400 and request.event_stream:
                 reply.content_type = EVENT_STREAM_TYPE
+            reply.headers += rule.raw_headers
         elif rule.status is not None and rule.status >= 400 and rule.answer is None:
-            reply = endpoint.refuse(request, plain_error(rule.status))
+            error = plain_error(rule.status)
+            error.headers = rule.raw_headers  # known to the vendor's shape, which may repeat them in the body
+            reply = endpoint.refuse(request, error)
         else:
             reply = self._answered(endpoint, request, problem, rule.answer)
             if rule.status is not None:
                 reply.status = rule.status
-        reply.headers += rule.raw_headers
+            reply.headers += rule.raw_headers
+        if rule.as_list and reply.status >= 400 and not reply.body.startswith(b"["):
+            reply.body = b"[" + reply.body + b"]"
         reply.delay += rule.delay
         reply.disconnect = rule.disconnect
         return reply
@@ -193,20 +217,6 @@ class MockApp:
         from flexllm_mock.control import control_app  # most servers are never asked, and starlette takes time to load
 
         return control_app(self)
-
-
-class UnknownEndpoint(OpenAIErrors):
-    """Any path that no wire format knows."""
-
-    methods = frozenset(("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"))
-    generates = False
-
-    def read(self, request: ApiRequest) -> None:
-        """Accept any body."""
-
-    def reply(self, request: ApiRequest, literal: str | None = None) -> Reply:
-        """Answer 404."""
-        raise ApiError(404, f"Unknown path: {request.method} {request.path}", code="unknown_url")
 
 
 async def read_body(headers: Headers, receive: Receive, limit: int) -> bytes:
@@ -236,18 +246,3 @@ async def read_body(headers: Headers, receive: Receive, limit: int) -> bytes:
 
 def _too_large(limit: int) -> ApiError:
     return ApiError(413, f"The request body is larger than {limit} bytes.", code="request_too_large")
-
-
-def authorised(headers: Headers, key: bytes) -> bool:
-    """Tell whether a request carries the key, as a bearer or in one of the headers that vendors use instead."""
-    for name, value in headers:
-        given = b""
-        if name == b"authorization":
-            scheme, _, given = value.partition(b" ")
-            if scheme.lower() != b"bearer":
-                continue
-        elif name in (b"x-api-key", b"api-key", b"x-goog-api-key"):
-            given = value
-        if given and compare_digest(given.strip(), key):
-            return True
-    return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
+from urllib.parse import parse_qsl
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -12,29 +13,38 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 Disconnect = Literal["before", "after_headers", "mid_body"]
 
+BAD_KEY_CODE = "invalid_api_key"
+"""The code of the error for a request without the right key."""
+
 JSON_TYPE = b"application/json"
 EVENT_STREAM_TYPE = b"text/event-stream"
 
 
 @dataclass(slots=True)
 class ApiRequest:
-    """One request as the wire formats see it; `model` and `digest` are known once the body has been read."""
+    """One request as the wire formats see it.
+
+    `model`, `digest` and `event_stream` (the answer is one) are known once the body has been read.
+    """
 
     method: str
     path: str
     headers: Headers
+    query: bytes = b""
     body: bytes = b""
     payload: dict[str, Any] | None = None
     model: str | None = None
     digest: bytes | None = None
+    event_stream: bool = False
 
 
 @dataclass(slots=True)
 class Reply:
     """What to answer, when, and whether to hang up.
 
-    Either `body` is the whole answer, or `steps` are the pieces of an event stream, one per token. `tokens` is the
-    length that pacing gives to a whole answer; `delay` is in seconds, before the first byte.
+    Either `body` is the whole answer, or `steps` are the pieces of a stream, one per token. `tokens` is the length that
+    pacing gives to a whole answer; `delay` is in seconds, before the first byte. `request_id` goes out in the header
+    `id_header`, unless it is empty: not every vendor sends one.
     """
 
     status: int
@@ -43,9 +53,23 @@ class Reply:
     steps: list[str] | None = None
     tokens: int = 0
     content_type: bytes = JSON_TYPE
+    id_header: bytes = b"x-request-id"
     headers: tuple[tuple[bytes, bytes], ...] = ()
     delay: float = 0.0
     disconnect: Disconnect | None = None
+
+
+def header(request: ApiRequest, name: bytes) -> str | None:
+    """Return the value of a request's header, None when it is not there; the name in lower case."""
+    for each, value in request.headers:
+        if each == name:
+            return value.decode("latin-1").strip()
+    return None
+
+
+def query_fields(query: bytes) -> list[tuple[str, str]]:
+    """Return the names and values in a URL's query."""
+    return parse_qsl(query.decode("latin-1"))
 
 
 class ApiError(Exception):
@@ -69,6 +93,8 @@ class Endpoint(Protocol):
     methods: frozenset[str]
     generates: bool
     """True when answers are generated, so that error draws, delay and pacing concern it."""
+    url_key: bool
+    """True when the vendor accepts a key in the URL, as `?key=`."""
 
     def read(self, request: ApiRequest) -> None:
         """Parse the body and fill in `payload`, `model` and `digest`; raises ApiError for a body that is not valid."""

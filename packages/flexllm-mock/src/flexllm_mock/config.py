@@ -19,7 +19,7 @@ class MockConfig:
     error_rate: share (0 to 1) of generation requests that fail with error_status, drawn from seed and ordinal;
     retry_after: seconds sent as `retry-after` with 429 and 503.
     models: names that the model list shows; other names are answered too unless strict_models.
-    api_key: when set, requests with another bearer key get 401. response_len: least and most tokens of a free answer.
+    api_key: when set, requests with another key are refused. response_len: least and most tokens of a free answer.
     log_file: file that gets one JSON line per request received. max_body_bytes: larger requests get 413.
 
     Raises ValueError for a value out of range.

@@ -59,7 +59,9 @@ async def stays(receive: Receive, seconds: float) -> bool:
 
 
 def _head(reply: Reply) -> Headers:
-    headers = [(b"content-type", reply.content_type), (b"x-request-id", reply.request_id)]
+    headers = [(b"content-type", reply.content_type)]
+    if reply.request_id:
+        headers.append((reply.id_header, reply.request_id))
     if not reply.headers:
         return headers
     own = {name for name, _ in reply.headers}

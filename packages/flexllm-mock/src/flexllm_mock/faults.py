@@ -25,6 +25,7 @@ _MESSAGES = {
     429: "Rate limit reached. Please try again later.",
     500: "The server had an error while processing your request.",
     503: "The server is overloaded. Please try again later.",
+    529: "Overloaded",
 }
 
 
@@ -63,6 +64,7 @@ class FaultRule:
     headers: sent with the answer (not content-length, transfer-encoding or connection).
     body: JSON value to answer with. raw_body: text or bytes to answer with as they are. answer: text that the model
     gives instead of its own; it is not cut by max_tokens or stop. At most one of the three.
+    as_list: put the error body into a list of one, as Google does for some streams.
     delay: seconds before anything is sent. disconnect: close the connection "before" the answer, "after_headers" or
     "mid_body". times: how many requests the rule applies to, None for all. every: apply to each N-th matching request.
     match: which requests; None for all.
@@ -75,6 +77,7 @@ class FaultRule:
     body: Any = None
     raw_body: str | bytes | None = None
     answer: str | None = None
+    as_list: bool = False
     delay: float = 0.0
     disconnect: Disconnect | None = None
     times: int | None = None
@@ -90,6 +93,7 @@ class FaultRule:
             (self.disconnect not in (None, *get_args(Disconnect)), f"disconnect must be one of {get_args(Disconnect)}"),
             (not isinstance(self.answer, str | None), "answer must be a string"),
             (not isinstance(self.raw_body, str | bytes | None), "raw_body must be a string"),
+            (not isinstance(self.as_list, bool), "as_list must be true or false"),
             (not isinstance(self.match, FaultMatch | None), "match must be an object"),
             (not isinstance(self.headers, Mapping), "headers must be an object"),
             (

@@ -49,6 +49,15 @@ def string(text: str) -> str:
     return _unicode_string(text)
 
 
+def is_json(text: str) -> bool:
+    """Tell whole JSON from a part of it."""
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _json_kind(value: object) -> str:
     names = {list: "an array", str: "a string", bool: "a boolean", int: "a number", float: "a number"}
     return names.get(type(value), "null")

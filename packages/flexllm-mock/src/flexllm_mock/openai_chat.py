@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import zip_longest
 
-from flexllm_mock.answers import Choice
+from flexllm_mock.answers import Choice, ToolCall
 from flexllm_mock.jsontext import string
 from flexllm_mock.openai_request import ChatCall
 
@@ -70,50 +70,50 @@ def chunks(completion: Completion) -> list[str]:
 
 def _token_events(completion: Completion, index: int, choice: Choice, start: str, end: str) -> list[str]:
     events = [f'{start}"reasoning_content":{string(token)}{end}' for token in choice.reasoning]
-    if choice.tool_name is None:
-        events += [f'{start}"content":{string(token)}{end}' for token in choice.content]
-        return events
-    calls = [
-        f'{start}"tool_calls":[{{"index":0,"function":{{"arguments":{string(token)}}}}}]{end}'
-        for token in choice.content
-    ]
-    if choice.reasoning and calls:
-        calls[0] = f"{start}{_tool_header(completion, index, choice)}{end}{calls[0]}"
-    return events + calls
+    events += [f'{start}"content":{string(token)}{end}' for token in choice.content]
+    for at, call in enumerate(choice.calls):
+        parts = [
+            f'{start}"tool_calls":[{{"index":{at},"function":{{"arguments":{string(token)}}}}}]{end}'
+            for token in call.arguments
+        ]
+        if at or choice.reasoning:  # else the first delta begins the call
+            parts[0] = f"{start}{_tool_header(completion, index, at, call)}{end}{parts[0]}"
+        events += parts
+    return events
 
 
 def _first_delta(completion: Completion, index: int, choice: Choice) -> str:
-    if choice.tool_name is None:
+    if not choice.calls:
         return '"role":"assistant","content":""'
     if choice.reasoning:
         return '"role":"assistant","content":null'  # the call itself begins after the reasoning
-    return '"role":"assistant","content":null,' + _tool_header(completion, index, choice)
+    return '"role":"assistant","content":null,' + _tool_header(completion, index, 0, choice.calls[0])
 
 
-def _tool_header(completion: Completion, index: int, choice: Choice) -> str:
-    name = string(choice.tool_name or "")
+def _tool_header(completion: Completion, index: int, at: int, call: ToolCall) -> str:
     return (
-        f'"tool_calls":[{{"index":0,"id":"{_call_id(completion, index)}","type":"function",'
-        f'"function":{{"name":{name},"arguments":""}}}}]'
+        f'"tool_calls":[{{"index":{at},"id":"{_call_id(completion, index, at)}","type":"function",'
+        f'"function":{{"name":{string(call.name)},"arguments":""}}}}]'
     )
 
 
 def _message(completion: Completion, index: int, choice: Choice) -> str:
     reasoning = f',"reasoning_content":{string("".join(choice.reasoning))}' if choice.reasoning else ""
-    content = string("".join(choice.content))
-    if choice.tool_name is None:
+    if not choice.calls:
+        content = string("".join(choice.content))
         return f'{{"role":"assistant","content":{content},"refusal":null{reasoning}}}'
-    if not choice.content:
-        return f'{{"role":"assistant","content":null,"refusal":null{reasoning}}}'
-    call = (
-        f'{{"id":"{_call_id(completion, index)}","type":"function",'
-        f'"function":{{"name":{string(choice.tool_name)},"arguments":{content}}}}}'
+    calls = ",".join(
+        [
+            f'{{"id":"{_call_id(completion, index, at)}","type":"function","function":'
+            f'{{"name":{string(call.name)},"arguments":{string("".join(call.arguments))}}}}}'
+            for at, call in enumerate(choice.calls)
+        ]
     )
-    return f'{{"role":"assistant","content":null,"refusal":null{reasoning},"tool_calls":[{call}]}}'
+    return f'{{"role":"assistant","content":null,"refusal":null{reasoning},"tool_calls":[{calls}]}}'
 
 
-def _call_id(completion: Completion, index: int) -> str:
-    return f"call_{completion.id[-20:]}{index:04x}"
+def _call_id(completion: Completion, index: int, at: int) -> str:
+    return f"call_{completion.id[-20:]}{at << 8 | index:04x}"
 
 
 def _usage(completion: Completion) -> str:

@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from flexllm_mock.answers import AnswerRequest, Tool
+from flexllm_mock.answers import ECHO_MODEL, AnswerRequest
 from flexllm_mock.asgi import ApiError
+from flexllm_mock.openai_parameters import MAX_CHOICES, boolean, invalid, mapping, missing, read_stops, whole_number
 from flexllm_mock.tokens import cached_tokens, content_tokens, prompt_tokens
+from flexllm_mock.tools import NO_PARAMETERS, Tool
 
-ECHO_MODEL = "echo"
-
-_MAX_CHOICES = 128
-_MAX_STOPS = 4
 # Keys that no plain request has: a request without them is read without looking at each.
 _UNUSUAL = frozenset(
     {"n", "stop", "stream", "tools", "response_format"}
@@ -37,9 +35,9 @@ def parse_chat(payload: dict[str, Any], response_len: tuple[int, int]) -> ChatCa
     """Read the body of a chat request. Raises ApiError 400 that names what is wrong."""
     model, messages = payload.get("model"), payload.get("messages")
     if not isinstance(model, str) or not model:
-        raise _invalid("model", "a name", model) if "model" in payload else _missing("model")
+        raise invalid("model", "a name", model) if "model" in payload else missing("model")
     if not isinstance(messages, list) or not messages:
-        raise _invalid("messages", "a list of messages", messages) if "messages" in payload else _missing("messages")
+        raise invalid("messages", "a list of messages", messages) if "messages" in payload else missing("messages")
     for at, message in enumerate(messages):
         if not isinstance(message, dict) or not isinstance(message.get("role"), str):
             raise ApiError(400, f"Invalid message: messages[{at}] must be an object with a role.", param="messages")
@@ -48,7 +46,7 @@ def parse_chat(payload: dict[str, Any], response_len: tuple[int, int]) -> ChatCa
         limit = payload.get("max_tokens")
     if limit is not None and (limit.__class__ is not int or limit < 1):
         name = "max_tokens" if payload.get("max_completion_tokens") is None else "max_completion_tokens"
-        raise _invalid(name, "an integer of 1 or more", limit)
+        raise invalid(name, "an integer of 1 or more", limit)
     question = AnswerRequest(b"", response_len, max_tokens=limit)
     if model == ECHO_MODEL:
         question.literal = _last_user_text(messages)
@@ -60,45 +58,34 @@ def parse_chat(payload: dict[str, Any], response_len: tuple[int, int]) -> ChatCa
 
 def _read_unusual(payload: dict[str, Any], messages: list[dict[str, Any]], call: ChatCall) -> None:
     question = call.question
-    call.stream = _boolean(payload, "stream")
+    call.stream = boolean(payload, "stream")
     if call.stream:
-        call.include_usage = bool(_mapping(payload, "stream_options").get("include_usage"))
-    count = payload.get("n")
-    if count is not None:
-        if count.__class__ is not int or not 1 <= count <= _MAX_CHOICES:
-            raise _invalid("n", f"an integer from 1 to {_MAX_CHOICES}", count)
-        question.n = count
-    question.stop = _stops(payload.get("stop"))
+        call.include_usage = bool(mapping(payload, "stream_options").get("include_usage"))
+    question.n = whole_number(payload, "n", 1, most=MAX_CHOICES) or 1
+    question.stop = read_stops(payload.get("stop"))
     question.reasoning = _asks_reasoning(payload)
     if payload.get("tools"):
         tools = _tools(payload)
         call.prompt_tokens += sum([content_tokens(str(tool.parameters)) for tool in tools])
         if messages[-1]["role"] not in ("tool", "function"):
-            question.tools = _callable_tools(payload.get("tool_choice"), tools)
+            callable_tools = _callable_tools(payload.get("tool_choice"), tools)
+            parallel = payload.get("parallel_tool_calls") is not False
+            question.offer(callable_tools, _last_user_text(messages), parallel=parallel)
             call.schema_place = "tools"
     if not question.tools:
         _read_format(payload, call)
-
-
-def _stops(stop: object) -> tuple[str, ...]:
-    if stop is None:
-        return ()
-    stops = [stop] if isinstance(stop, str) else stop
-    if not isinstance(stops, list) or len(stops) > _MAX_STOPS or not all(isinstance(text, str) for text in stops):
-        raise _invalid("stop", f"a string or a list of up to {_MAX_STOPS} strings", stop)
-    return tuple(text for text in stops if text)
 
 
 def _asks_reasoning(payload: dict[str, Any]) -> bool:
     """Look for any of the keys by which servers are asked to think."""
     if payload.get("enable_thinking") is True or _is_effort(payload.get("reasoning_effort")):
         return True
-    if _mapping(payload, "thinking").get("type") in ("enabled", "adaptive"):
+    if mapping(payload, "thinking").get("type") in ("enabled", "adaptive"):
         return True
-    template = _mapping(payload, "chat_template_kwargs")
+    template = mapping(payload, "chat_template_kwargs")
     if template.get("enable_thinking") is True or template.get("thinking") is True:
         return True
-    reasoning = _mapping(payload, "reasoning")
+    reasoning = mapping(payload, "reasoning")
     return reasoning.get("enabled") is True or _is_effort(reasoning.get("effort"))
 
 
@@ -110,17 +97,17 @@ def _tools(payload: dict[str, Any]) -> list[Tool]:
     """Read the functions among the tools; other kinds of tools are never called."""
     listed, tools = payload["tools"], list[Tool]()
     if not isinstance(listed, list):
-        raise _invalid("tools", "a list of tools", listed)
+        raise invalid("tools", "a list of tools", listed)
     for at, tool in enumerate(listed):
         if not isinstance(tool, dict):
-            raise _invalid(f"tools[{at}]", "an object", tool)
+            raise invalid(f"tools[{at}]", "an object", tool)
         if tool.get("type", "function") != "function":
             continue
         function = tool.get("function")
         if not isinstance(function, dict) or not isinstance(function.get("name"), str) or not function["name"]:
-            raise _invalid(f"tools[{at}].function", "an object with a name", function)
+            raise invalid(f"tools[{at}].function", "an object with a name", function)
         parameters = function.get("parameters")
-        tools.append(Tool(function["name"], {"type": "object", "properties": {}} if parameters is None else parameters))
+        tools.append(Tool(function["name"], NO_PARAMETERS if parameters is None else parameters))
     return tools
 
 
@@ -133,7 +120,7 @@ def _callable_tools(choice: object, tools: list[Tool]) -> tuple[Tool, ...]:
     function = choice.get("function") if isinstance(choice, dict) else None
     name = function.get("name") if isinstance(function, dict) else None
     if not isinstance(name, str):
-        raise _invalid("tool_choice", "none, auto, required or a function with a name", choice)
+        raise invalid("tool_choice", "none, auto, required or a function with a name", choice)
     named = tuple(tool for tool in tools if tool.name == name)
     if not named:
         raise ApiError(400, f"Invalid value for 'tool_choice': {name!r} is not one of the tools.", param="tool_choice")
@@ -141,17 +128,17 @@ def _callable_tools(choice: object, tools: list[Tool]) -> tuple[Tool, ...]:
 
 
 def _read_format(payload: dict[str, Any], call: ChatCall) -> None:
-    wanted = _mapping(payload, "response_format")
+    wanted = mapping(payload, "response_format")
     kind = wanted.get("type", "text")
     if kind == "text":
         return
     if kind not in ("json_object", "json_schema"):
-        raise _invalid("response_format.type", "text, json_object or json_schema", kind)
+        raise invalid("response_format.type", "text, json_object or json_schema", kind)
     call.question.wants_json = True
     if kind == "json_schema":
-        described = _mapping(wanted, "json_schema")
+        described = mapping(wanted, "json_schema")
         if "schema" not in described:
-            raise _missing("response_format.json_schema.schema")
+            raise missing("response_format.json_schema.schema")
         call.question.schema = described["schema"]
 
 
@@ -164,29 +151,3 @@ def _last_user_text(messages: list[dict[str, Any]]) -> str:
                 return "".join([text for text in texts if isinstance(text, str)])
             return content if isinstance(content, str) else ""
     return ""
-
-
-def _mapping(payload: dict[str, Any], name: str) -> dict[str, Any]:
-    value = payload.get(name)
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise _invalid(name, "an object", value)
-    return value
-
-
-def _boolean(payload: dict[str, Any], name: str) -> bool:
-    value = payload.get(name)
-    if value is not None and not isinstance(value, bool):
-        raise _invalid(name, "a boolean", value)
-    return value is True
-
-
-def _missing(name: str) -> ApiError:
-    return ApiError(400, f"Missing required parameter: {name!r}.", param=name, code="missing_required_parameter")
-
-
-def _invalid(name: str, wanted: str, value: object) -> ApiError:
-    shown = repr(value)
-    shown = shown if len(shown) <= 60 else shown[:60] + "..."
-    return ApiError(400, f"Invalid value for {name!r}: expected {wanted}, got {shown}.", param=name)

@@ -51,7 +51,8 @@ class MockStats:
     `by_status` counts finished answers; `cancelled` counts requests whose client left before the end, `dropped` those
     that a fault cut off. `duplicates` counts requests whose messages and model had come before; `duplicate_answers`
     those of them that were answered with 200 again. `distinct` counts different contents; when it stands at 2,000,000
-    the duplicates of further contents are not counted.
+    the duplicates of further contents are not counted. `key_in_url` counts requests with a key in their URL, where
+    logs and proxies see it.
     """
 
     requests: int
@@ -64,6 +65,7 @@ class MockStats:
     distinct: int
     duplicates: int
     duplicate_answers: int
+    key_in_url: int
     open_connections: int
     total_connections: int
 
@@ -104,6 +106,7 @@ class RequestLog:
         self._by_status: dict[int, int] = {}
         self._peak = self.in_flight
         self._cancelled = self._dropped = self._duplicates = self._duplicate_answers = 0
+        self._key_in_url = 0
         self._answered: dict[bytes, bool] = {}
 
     def close(self) -> None:
@@ -126,6 +129,10 @@ class RequestLog:
         entry = Entry(self._requests, request, received_at)
         self._entries.append(entry)
         return entry
+
+    def count_key_in_url(self) -> None:
+        """Note that a request had a key in its URL."""
+        self._key_in_url += 1
 
     def decided(self, entry: Entry, status: int | None) -> None:
         """Note the status that a request will get, before any delay, so that the file counts what was received."""
@@ -193,6 +200,7 @@ class RequestLog:
             distinct=len(self._answered),
             duplicates=self._duplicates,
             duplicate_answers=self._duplicate_answers,
+            key_in_url=self._key_in_url,
             open_connections=self.open_connections,
             total_connections=self.total_connections,
         )

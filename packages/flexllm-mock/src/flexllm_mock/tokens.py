@@ -8,7 +8,9 @@ from typing import Any
 # One token is a run of up to 8 characters with the space before it; ideographs and emoji are one token each.
 _TOKEN = re.compile(r"\s*[\u2e80-\U0010ffff]|\s*[^\s\u2e80-\U0010ffff]{1,8}|\s+")
 
-_MESSAGE_OVERHEAD = 4
+MESSAGE_OVERHEAD = 4
+"""Tokens that a message costs besides its content."""
+
 _MEDIA_TOKENS = 85
 _CACHE_STEP = 128
 _CACHE_LEAST = 1024
@@ -40,7 +42,7 @@ def prompt_tokens(messages: list[dict[str, Any]]) -> int:
     total = 0
     for message in messages:
         content = message.get("content")
-        total += _MESSAGE_OVERHEAD + ((len(content) + 3) >> 2 if content.__class__ is str else content_tokens(content))
+        total += MESSAGE_OVERHEAD + ((len(content) + 3) >> 2 if content.__class__ is str else content_tokens(content))
     return total
 
 
@@ -53,5 +55,10 @@ def cached_tokens(messages: list[dict[str, Any]]) -> int:
     for message in messages:
         if message["role"] not in ("system", "developer"):
             break
-        total += _MESSAGE_OVERHEAD + content_tokens(message.get("content"))
-    return total // _CACHE_STEP * _CACHE_STEP if total >= _CACHE_LEAST else 0
+        total += MESSAGE_OVERHEAD + content_tokens(message.get("content"))
+    return cached_part(total)
+
+
+def cached_part(instructions: int) -> int:
+    """Return how many tokens of the instructions at the beginning of a prompt count as cached."""
+    return instructions // _CACHE_STEP * _CACHE_STEP if instructions >= _CACHE_LEAST else 0

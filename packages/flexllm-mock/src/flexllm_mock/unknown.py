@@ -1,0 +1,32 @@
+"""Answers what no wire format knows, in the shape of the vendor that the client seems to mean."""
+
+from __future__ import annotations
+
+from flexllm_mock.asgi import ApiError, ApiRequest, Reply
+from flexllm_mock.claude_errors import ClaudeErrors
+from flexllm_mock.google_errors import GoogleErrors
+from flexllm_mock.openai_errors import OpenAIErrors
+from flexllm_mock.vendor import Vendor, vendor_of
+
+
+class UnknownEndpoint:
+    """Any path that no wire format knows."""
+
+    methods = frozenset(("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"))
+    generates = False
+    url_key = False
+
+    def __init__(self, seed: int) -> None:
+        self._errors: dict[Vendor, OpenAIErrors | ClaudeErrors | GoogleErrors]
+        self._errors = {"openai": OpenAIErrors(seed), "claude": ClaudeErrors(seed), "gemini": GoogleErrors(seed)}
+
+    def read(self, request: ApiRequest) -> None:
+        """Accept any body."""
+
+    def reply(self, request: ApiRequest, literal: str | None = None) -> Reply:
+        """Answer 404."""
+        raise ApiError(404, f"Unknown path: {request.method} {request.path}", code="unknown_url")
+
+    def refuse(self, request: ApiRequest, problem: ApiError) -> Reply:
+        """Give an error the shape that the client can read."""
+        return self._errors[vendor_of(request)].refuse(request, problem)
