@@ -10,6 +10,14 @@ if TYPE_CHECKING:
     from flexllm_providers.client import (
         ProviderClient,
     )
+    from flexllm_providers.credit_report import (
+        CreditLine,
+        CreditReport,
+        CreditsUnavailableError,
+    )
+    from flexllm_providers.credits import (
+        fetch_credits,
+    )
     from flexllm_providers.dialects import (
         Dialect,
     )
@@ -18,6 +26,17 @@ if TYPE_CHECKING:
         HttpResponse,
         Timeouts,
         Transport,
+    )
+    from flexllm_providers.media import (
+        MediaEmbedder,
+        embed_media,
+    )
+    from flexllm_providers.media_policy import (
+        MediaPolicy,
+    )
+    from flexllm_providers.models import (
+        ModelInfo,
+        list_models,
     )
     from flexllm_providers.retry import (
         Retrying,
@@ -31,26 +50,50 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ClaudeClient",
+    "CreditLine",
+    "CreditReport",
+    "CreditsUnavailableError",
     "Dialect",
     "GeminiClient",
     "HttpRequest",
     "HttpResponse",
+    "MediaEmbedder",
+    "MediaPolicy",
+    "ModelInfo",
     "OpenAIClient",
     "ProviderClient",
     "RetryPolicy",
     "Retrying",
     "Timeouts",
     "Transport",
+    "embed_media",
+    "fetch_credits",
+    "list_models",
 ]
 
 _HOMES = {
     "flexllm_providers.client": ("ProviderClient",),
+    "flexllm_providers.credit_report": (
+        "CreditLine",
+        "CreditReport",
+        "CreditsUnavailableError",
+    ),
+    "flexllm_providers.credits": ("fetch_credits",),
     "flexllm_providers.dialects": ("Dialect",),
     "flexllm_providers.http": (
         "HttpRequest",
         "HttpResponse",
         "Timeouts",
         "Transport",
+    ),
+    "flexllm_providers.media": (
+        "MediaEmbedder",
+        "embed_media",
+    ),
+    "flexllm_providers.media_policy": ("MediaPolicy",),
+    "flexllm_providers.models": (
+        "ModelInfo",
+        "list_models",
     ),
     "flexllm_providers.retry": (
         "RetryPolicy",

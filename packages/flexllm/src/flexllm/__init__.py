@@ -59,11 +59,20 @@ if TYPE_CHECKING:
     )
     from flexllm_providers import (
         ClaudeClient,
+        CreditLine,
+        CreditReport,
+        CreditsUnavailableError,
         GeminiClient,
+        MediaEmbedder,
+        MediaPolicy,
+        ModelInfo,
         OpenAIClient,
         ProviderClient,
         Retrying,
         RetryPolicy,
+        embed_media,
+        fetch_credits,
+        list_models,
     )
 
 __all__ = [
@@ -84,6 +93,9 @@ __all__ = [
     "ContentFilterError",
     "ContextLengthError",
     "CostReport",
+    "CreditLine",
+    "CreditReport",
+    "CreditsUnavailableError",
     "EndpointConfig",
     "FlexLLMError",
     "GeminiClient",
@@ -97,7 +109,10 @@ __all__ = [
     "LLMResponseError",
     "LLMTimeoutError",
     "Limited",
+    "MediaEmbedder",
+    "MediaPolicy",
     "MissingExtraError",
+    "ModelInfo",
     "NoEndpointAvailableError",
     "NotConfiguredError",
     "NotFoundError",
@@ -115,6 +130,9 @@ __all__ = [
     "Thinking",
     "ToolCall",
     "Usage",
+    "embed_media",
+    "fetch_credits",
+    "list_models",
 ]
 
 _HOMES = {
@@ -166,11 +184,20 @@ _HOMES = {
     ),
     "flexllm_providers": (
         "ClaudeClient",
+        "CreditLine",
+        "CreditReport",
+        "CreditsUnavailableError",
         "GeminiClient",
+        "MediaEmbedder",
+        "MediaPolicy",
+        "ModelInfo",
         "OpenAIClient",
         "ProviderClient",
         "RetryPolicy",
         "Retrying",
+        "embed_media",
+        "fetch_credits",
+        "list_models",
     ),
 }
 
