@@ -11,8 +11,8 @@ import pytest
 
 from flexllm_core.errors import ConfigError, InputError, LLMRequestError, ServerError
 from flexllm_core.results import ChatCompletionResult, StreamEvent, Usage
-from flexllm_providers.vendor_clients import OpenAIClient
 from flexllm_providers.retry import RetryPolicy
+from flexllm_providers.vendor_clients import OpenAIClient
 
 HI = [{"role": "user", "content": "hi"}]
 AT_ONCE = RetryPolicy(base=0.0)
