@@ -6,6 +6,7 @@ import argparse
 import importlib.util
 import os
 import resource
+import signal
 import sys
 import tempfile
 from collections.abc import Iterable
@@ -18,9 +19,10 @@ from harness.peers import DEFAULT_CACHE, PeerError, peer_python
 from harness.results import write_results
 from harness.rounds import BENCHMARKS, Case, Rounds
 from harness.startup import startup_times
-from harness.tables import big_run_line, case_tables, goal_table, startup_table
+from harness.tables import big_run_line, case_tables, failure_list, goal_table, startup_table
 
 EXIT_NO_NGINX = 3
+EXIT_TERMINATED = 143
 BIG_RUN = "big-run"
 STARTUP = "startup"
 STARTUP_REPEATS = 11
@@ -106,6 +108,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return EXIT_NO_NGINX
     _raise_open_files()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_TERMINATED))  # or nginx and the child would live on
     cases, big_run, startups = _make_cases(arguments), None, {}
     with tempfile.TemporaryDirectory(prefix="flexllm-bench-") as name, serving() as base_url:
         rounds = Rounds(base_url, Path(name))
@@ -118,6 +121,7 @@ def main() -> int:
     _print_sections(
         [
             ("", case_tables(cases, arguments.base)),
+            ("Failures", failure_list(cases)),
             ("Memory", big_run_line(big_run) if big_run else ""),
             ("Start-up", startup_table(startups) if startups else ""),
             ("Goals", goal_table(found)),

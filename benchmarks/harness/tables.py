@@ -21,6 +21,12 @@ def case_tables(cases: Sequence[Case], base: str) -> str:
     return "\n\n".join(parts)
 
 
+def failure_list(cases: Iterable[Case]) -> str:
+    """Which cases failed and why; empty when none did."""
+    failed = (case for case in cases if case.failure)
+    return "\n".join(f"- {case.contender.name}/{case.loop} at {case.concurrency:,}: {case.failure}" for case in failed)
+
+
 def big_run_line(case: Case) -> str:
     """The long run in one line."""
     if not case.is_measurable:

@@ -178,7 +178,7 @@ class LLMClient(ChatMethods):
         ]
         return BatchResult(items, run.batch.stats, run.report)
 
-    async def chat_batch_iter(
+    def chat_batch_iter(
         self, messages: Iterable[MessagesInput] | AsyncIterable[MessagesInput], **options: Unpack[BatchOptions]
     ) -> AsyncGenerator[BatchItem, None]:
         """Answer items as they come from an iterable, and give each outcome when it is there.
@@ -187,10 +187,7 @@ class LLMClient(ChatMethods):
         behind. With an output, the items of an iterator are kept in a temporary file first, to find
         which of them are answered already.
         """
-        run = _BatchRun(self, _source_for(messages, options), options)
-        async with contextlib.aclosing(run.items()) as outcomes:
-            async for item in outcomes:
-                yield item
+        return _BatchRun(self, _source_for(messages, options), options).items()
 
     @overload
     async def chat_completions_batch(

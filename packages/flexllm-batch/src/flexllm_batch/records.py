@@ -64,7 +64,7 @@ def read_record(index: int, row: object, shape: RowShape) -> Record:
     Raises:
         InputError: The row cannot be asked; without file and line, which the caller knows.
     """
-    if not isinstance(row, Mapping):
+    if type(row) is not dict and not isinstance(row, Mapping):
         raise InputError(f"expected an object with fields, found {_kind(row)}")
     rest = dict(row)
     record = _custom(index, rest, shape) if shape.user_field or shape.system_field else _detected(index, rest)

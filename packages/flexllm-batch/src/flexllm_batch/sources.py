@@ -21,7 +21,7 @@ from typing import IO, Any, Protocol
 from flexllm_batch.records import Record, RowShape, read_record
 from flexllm_core.errors import InputError, MissingExtraError
 from flexllm_core.json_codec import MAX_DEPTH, decode_json, encode_json
-from flexllm_core.messages import MessagesInput
+from flexllm_core.messages import MessagesInput, normalize_messages
 
 _BOM = b"\xef\xbb\xbf"
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -263,6 +263,8 @@ class MessageStream:
 
 def _message_record(index: int, messages: MessagesInput, shape: RowShape) -> Record:
     try:
+        if not (shape.system or shape.user_field or shape.system_field):
+            return Record(index, normalize_messages(messages))
         return read_record(index, {"messages": messages}, shape)
     except InputError as error:
         return Record(index, [], error=InputError(f"item {index}: {error}"))

@@ -94,6 +94,8 @@ def normalize_messages(value: MessagesInput) -> list[dict[str, Any]]:
     """
     if isinstance(value, str):
         return [{"role": "user", "content": value}]
+    if type(value) is list and value and all(map(_is_plain, value)):
+        return value.copy()
     if isinstance(value, Mapping):
         value = [value]
     given: object = value

@@ -15,7 +15,9 @@ from flexllm_core.messages import Messages
 NO_MAPPING: Mapping[str, Any] = {}
 
 _FLOATS = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
-_encode = json.JSONEncoder(ensure_ascii=True, allow_nan=False, sort_keys=True, separators=(",", ":")).encode
+_encode = json.JSONEncoder(
+    check_circular=False, ensure_ascii=True, allow_nan=False, sort_keys=True, separators=(",", ":")
+).encode
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from typing import Any
 
 from flexllm_core.errors import ErrorKind, LLMHTTPError, LLMRequestError
 from flexllm_core.json_codec import decode_json, encode_json
+from flexllm_core.messages import Messages
 from flexllm_core.requests import ChatRequest
 from flexllm_core.results import ChatCompletionResult, ToolCall
 from flexllm_providers.dialects import merge_body, thinking_patch
@@ -27,6 +28,7 @@ DEFAULT_BASE_URL = "https://api.openai.com/v1"
 _TRANSLATED = frozenset({"max_tokens", "thinking", "extra_body"})
 FOREIGN_KEYS = frozenset({"claude_message", "gemini_parts", "gemini_model", "gemini_continuation_token"})
 """Keys under which the other wires keep opaque blocks on assistant messages."""
+_PLAIN_KEYS = {"role", "content"}
 _BROKEN_OFF = frozenset({"error", "abort", "insufficient_system_resource"})
 """Reasons by which OpenRouter, vLLM or SGLang, and DeepSeek say that the server itself ended the answer."""
 
@@ -39,7 +41,7 @@ def encode(request: ChatRequest, target: Target, *, stream: bool) -> HttpRequest
         InputError: The request cannot be written as JSON.
     """
     model = request.model or target.model
-    messages = [_own_keys(message) for message in request.messages]
+    messages = _without_foreign_keys(request.messages)
     body: dict[str, Any] = {"model": model, "messages": messages} if model else {"messages": messages}
     if request.params or target.dialect.extra_body:
         _add_params(body, request.params, target)
@@ -53,11 +55,12 @@ def encode(request: ChatRequest, target: Target, *, stream: bool) -> HttpRequest
     return HttpRequest("POST", target.base_url + "/chat/completions", headers, encode_json(body))
 
 
-def _own_keys(message: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A message without what another provider wants back: servers refuse keys that they do not know."""
-    if FOREIGN_KEYS.isdisjoint(message):
-        return message
-    return {key: value for key, value in message.items() if key not in FOREIGN_KEYS}
+def _without_foreign_keys(messages: Messages) -> Messages:
+    """The messages without what another provider wants back: servers refuse keys that they do not know."""
+    for message in messages:
+        if len(message) > len(_PLAIN_KEYS) and not FOREIGN_KEYS.isdisjoint(message):
+            return [{key: value for key, value in each.items() if key not in FOREIGN_KEYS} for each in messages]
+    return messages
 
 
 def _add_params(body: dict[str, Any], params: Mapping[str, Any], target: Target) -> None:
@@ -138,6 +141,8 @@ def _assistant_message(message: Mapping[str, Any], calls: list[dict[str, Any]]) 
 
     The tool calls are those of the result, so that the ids in the answers to them are found.
     """
+    if message.keys() == _PLAIN_KEYS and message["role"] == "assistant" and type(message["content"]) is str:
+        return message  # type: ignore[return-value] # just parsed, so it is a dict that nobody else has
     out = {key: value for key, value in message.items() if value is not None}
     out["role"] = "assistant"
     content = out.pop("content", None)

@@ -8,6 +8,8 @@ from typing import Any
 
 from flexllm_core.results import Usage
 
+_COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
+
 
 def _count(source: Mapping[str, Any], key: str) -> int:
     value = source.get(key)
@@ -27,12 +29,14 @@ def decode_usage(usage: object) -> Usage | None:
     """
     if not isinstance(usage, dict):
         return None
-    if all(type(usage.get(key)) is not int for key in ("prompt_tokens", "completion_tokens", "total_tokens")):
-        return None  # unknown is not 0
     prompt, completion = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
+    total = _count(usage, "total_tokens")
+    if not (prompt or completion or total) and not any(type(usage.get(key)) is int for key in _COUNTS):
+        return None  # unknown is not 0
+    if len(usage) == len(_COUNTS) and total:
+        return Usage(prompt, completion, total)  # nothing else is said: what most local servers send
     prompt_details = _details(usage, "prompt_tokens_details")
     reasoning = _count(_details(usage, "completion_tokens_details"), "reasoning_tokens")
-    total = _count(usage, "total_tokens")
     if reasoning and total == prompt + completion + reasoning:
         completion += reasoning
     return Usage(

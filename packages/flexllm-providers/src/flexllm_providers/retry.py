@@ -145,15 +145,18 @@ class Retrying(ModelWrapper):
         Raises:
             LLMRequestError: The last attempt's error, with the number of attempts.
         """
-        attempts = _Attempts(self.policy, self._successes)
+        attempts: _Attempts | None = None
+        successes = self._successes
         while True:
             try:
                 result = await self.inner.complete(request)
             except LLMRequestError as error:
+                attempts = attempts or _Attempts(self.policy, successes)
                 wait = attempts.wait_before_next(error, self._successes)
             else:
                 self._successes += 1
-                result.attempts = attempts.sent
+                if attempts is not None:
+                    result.attempts = attempts.sent
                 return result
             await asyncio.sleep(wait)
 
