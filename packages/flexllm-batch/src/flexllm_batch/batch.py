@@ -68,9 +68,9 @@ class BatchSettings:
     def request(self, record: Record) -> ChatRequest:
         """The request of a record: its own model and params over the run's."""
         return ChatRequest(
-            messages=record.messages,
-            model=record.model or self.model,
-            params={**self.params, **record.params} if record.params else self.params,
+            record.messages,
+            record.model or self.model,
+            {**self.params, **record.params} if record.params else self.params,
             extra_headers=self.extra_headers,
         )
 

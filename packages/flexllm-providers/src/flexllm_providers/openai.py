@@ -171,18 +171,20 @@ def finish_result(result: ChatCompletionResult, data: Mapping[str, Any], request
     Raises:
         LLMResponseError: There is neither text nor a tool call, and no reason for it.
     """
-    reason = f"finish_reason {result.finish_reason!r:.80}"
-    if result.finish_reason in _BROKEN_OFF:
-        raise unusable(target, request, f"the server broke the answer off ({reason})", kind="transient")
-    if not result.content and not result.tool_calls and result.finish_reason not in ("length", "content_filter"):
+    reason = result.finish_reason
+    if reason in _BROKEN_OFF:
+        what = f"the server broke the answer off (finish_reason {reason!r:.80})"
+        raise unusable(target, request, what, kind="transient")
+    if not result.content and not result.tool_calls and reason not in ("length", "content_filter"):
         what = "the answer holds only reasoning" if result.reasoning_content else "the answer is empty"
-        raise unusable(target, request, f"{what} ({reason})")
+        raise unusable(target, request, f"{what} (finish_reason {reason!r:.80})")
     model, response_id = data.get("model"), data.get("id")
     result.model = model if isinstance(model, str) else request.model or target.model
     result.response_id = response_id if isinstance(response_id, str) else None
     result.provider = "openai"
     result.endpoint = target.label
-    if (cost := reported_cost(data.get("usage"))) is not None:
+    usage = data.get("usage")
+    if isinstance(usage, dict) and "cost" in usage and (cost := reported_cost(usage)) is not None:
         result.cost, result.cost_source = cost, "provider"
     if request.keep_raw:
         result.raw = data
@@ -208,7 +210,9 @@ def _tool_calls(message: Mapping[str, Any]) -> tuple[tuple[ToolCall, ...], list[
     listed = message.get("tool_calls")
     if not isinstance(listed, list) or not listed:
         legacy = message.get("function_call")
-        listed = [{"function": legacy}] if isinstance(legacy, dict) else []
+        if not isinstance(legacy, dict):
+            return (), []
+        listed = [{"function": legacy}]
     calls: list[ToolCall] = []
     dicts: list[dict[str, Any]] = []
     for number, item in enumerate(listed):
