@@ -92,9 +92,10 @@ def decode(response: HttpResponse, request: ChatRequest, target: Target, now: fl
     listed = data.get("choices")
     choices: list[Any] = listed if isinstance(listed, list) else []
     first = choices[0] if choices and isinstance(choices[0], dict) else {}
-    for holder in (data, first):
-        if is_error(holder):
-            raise error_in_body(holder, response.body, response.headers, request, target, now)
+    if "error" in data or "error" in first or data.get("object") == "error" or first.get("object") == "error":
+        for holder in (data, first):
+            if is_error(holder):
+                raise error_in_body(holder, response.body, response.headers, request, target, now)
     message = first.get("message")
     if not isinstance(message, dict):
         raise unusable(target, request, "the answer has no choices", response.body)
