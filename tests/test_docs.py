@@ -89,3 +89,9 @@ def test_the_option_table_names_every_option_of_batch(cli):
     options = set(re.findall(r"(--[a-z][a-z-]+)", help_text)) - {"--help", "--config"}
     text = (ROOT / "docs" / "batch.md").read_text()
     assert {option for option in options if option not in text} == set()
+
+
+def test_the_table_of_providers_is_what_the_wires_work_by():
+    """docs/providers.md is written by a script from the rows of data."""
+    done = subprocess.run([sys.executable, ROOT / "scripts" / "provider_docs.py", "--check"], capture_output=True)
+    assert done.returncode == 0, "run: python scripts/provider_docs.py"

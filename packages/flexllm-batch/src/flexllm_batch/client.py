@@ -29,6 +29,7 @@ from flexllm_core.messages import MessagesInput
 from flexllm_core.options import CHAT_OPTION_NAMES, ChatOptions, SaveInput, params_from_options, unknown_name_message
 from flexllm_core.protocol import ChatModel
 from flexllm_providers.client import ProviderClient
+from flexllm_providers.media_policy import MediaPolicy
 from flexllm_providers.methods import ChatMethods
 from flexllm_providers.retry import Retrying, RetryPolicy
 
@@ -264,8 +265,13 @@ class _BatchRun:
         self._arrived = asyncio.Event()
         self._room = asyncio.Event()
         progress = progress_for(track_cost=track_cost) if options.get("show_progress") else NoProgress()
+        chat_model: ChatModel = self._metered or client.chat_model
+        if options.get("preprocess"):
+            from flexllm_providers.media_model import MediaEmbedding  # only rows with media need it
+
+            chat_model = MediaEmbedding(chat_model, MediaPolicy(media_root=options.get("media_root")))
         self.batch = Batch(
-            self._metered or client.chat_model,
+            chat_model,
             source,
             settings,
             on_outcome=self._put,

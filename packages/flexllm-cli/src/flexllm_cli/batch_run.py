@@ -21,6 +21,7 @@ from flexllm_cli.signals import DrainSignals
 from flexllm_cli.terminal import fail, say, write_result
 from flexllm_core.endpoint import EndpointConfig
 from flexllm_core.options import SaveInput, params_from_options
+from flexllm_core.protocol import ChatModel
 from flexllm_core.thinking import Thinking
 
 _SAVE_INPUT: dict[str, SaveInput] = {"true": True, "last": "last", "false": False}
@@ -48,6 +49,7 @@ class BatchCommand:
     on_bad_row: OnBadRow
     max_failures: str | None
     drain: float
+    media_root: Path | None
     dry_run: bool
     as_json: bool
 
@@ -87,6 +89,15 @@ class BatchCommand:
             track_cost=track_cost,
         )
 
+    def _with_media(self, chat_model: ChatModel) -> ChatModel:
+        """The model, with the media of each row put into its messages where that is asked for."""
+        if self.media_root is None:
+            return chat_model
+        from flexllm_providers.media_model import MediaEmbedding  # only rows with media need it
+        from flexllm_providers.media_policy import MediaPolicy
+
+        return MediaEmbedding(chat_model, MediaPolicy(media_root=self.media_root))
+
     async def _run(self) -> int:
         endpoint = self._endpoint()
         track_cost = self.connection.batch.track_cost if self.track_cost is None else self.track_cost
@@ -95,7 +106,7 @@ class BatchCommand:
         inputs = [] if self.input_name == "-" else [Path(self.input_name)]
         async with LLMClient(endpoint=endpoint, track_cost=track_cost) as client:
             batch = Batch(
-                client.chat_model,
+                self._with_media(client.chat_model),
                 source,
                 settings,
                 progress=progress_for(track_cost=track_cost),

@@ -23,8 +23,9 @@ class ChatOptions(TypedDict, total=False):
     """Options of one call; the names are OpenAI's.
 
     `model` overrides the client's model. `thinking` is described in `flexllm_core.thinking`.
-    `response_format` may also be a pydantic model class. `extra_body` is merged into the JSON body
-    last, `extra_headers` into the headers.
+    `response_format` may also be a pydantic model class. `preprocess` puts the files and
+    URLs that messages name into them as data URIs; local files must be below `media_root`.
+    `extra_body` is merged into the JSON body last, `extra_headers` into the headers.
     """
 
     model: str | None
@@ -50,10 +51,12 @@ class ChatOptions(TypedDict, total=False):
     user: str | None
     extra_body: dict[str, Any] | None
     extra_headers: dict[str, str] | None
+    preprocess: bool
+    media_root: str | None
 
 
 CHAT_OPTION_NAMES = frozenset(ChatOptions.__annotations__)
-PARAM_NAMES = CHAT_OPTION_NAMES - {"model", "extra_headers"}
+PARAM_NAMES = CHAT_OPTION_NAMES - {"model", "extra_headers", "preprocess", "media_root"}
 """The options that decide the answer: the params of a `ChatRequest`."""
 
 

@@ -66,6 +66,15 @@ class ChatMethods:
             keep_raw=keep_raw,
         )
 
+    def _answering(self, options: ChatOptions) -> ChatModel:
+        """What answers a call with these options."""
+        if not options.get("preprocess"):
+            return self.chat_model
+        from flexllm_providers.media_model import MediaEmbedding  # only rows with media need it
+        from flexllm_providers.media_policy import MediaPolicy
+
+        return MediaEmbedding(self.chat_model, MediaPolicy(media_root=options.get("media_root")))
+
     async def chat(self, messages: MessagesInput, **options: Unpack[ChatOptions]) -> ChatCompletionResult:
         """Answer `messages` (a text, a message or a list of messages).
 
@@ -74,13 +83,13 @@ class ChatMethods:
             InputError: The messages are unusable.
             ConfigError: An option is unknown or unusable.
         """
-        return await self.chat_model.complete(self.request(messages, **options))
+        return await self._answering(options).complete(self.request(messages, **options))
 
     async def chat_stream(
         self, messages: MessagesInput, **options: Unpack[ChatOptions]
     ) -> AsyncGenerator[StreamEvent, None]:
         """Answer `messages` as events; the last one is `done` and carries the whole answer in `result`."""
-        async with contextlib.aclosing(self.chat_model.stream(self.request(messages, **options))) as events:
+        async with contextlib.aclosing(self._answering(options).stream(self.request(messages, **options))) as events:
             async for event in events:
                 yield event
 
@@ -133,7 +142,7 @@ class ChatMethods:
         With `return_usage` or `return_raw` the ChatCompletionResult; `return_raw` keeps the server's
         JSON in its `raw`. `chat` is the same with one return type.
         """
-        result = await self.chat_model.complete(self.request(messages, keep_raw=return_raw, **options))
+        result = await self._answering(options).complete(self.request(messages, keep_raw=return_raw, **options))
         return result if return_usage or return_raw else result.content or ""
 
     async def chat_completions_stream(

@@ -65,6 +65,10 @@ def batch(
     drain: Annotated[
         float, typer.Option("--drain", min=0, help="Seconds that rows in flight have to finish after SIGTERM.")
     ] = 30.0,
+    media_root: Annotated[
+        Path | None,
+        typer.Option("--media-root", help="Put files below this folder, and URLs, that rows name into the messages."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and send nothing; exit code 10.")] = False,
     output_format: Annotated[
         Literal["text", "json"], typer.Option("--format", help="The summary: text on stderr, or JSON on stdout.")
@@ -111,6 +115,7 @@ def batch(
             on_bad_row=on_bad_row,
             max_failures=max_failures,
             drain=drain,
+            media_root=media_root,
             dry_run=dry_run,
             as_json=output_format == "json",
         ).run()
