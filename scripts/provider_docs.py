@@ -26,8 +26,8 @@ Written by `scripts/provider_docs.py` from the rows of data that the wires work 
 
 | provider | `provider=` | found when the base URL has | default address | key |
 |---|---|---|---|---|
-| OpenAI-compatible | `openai` | anything else, or ends in `/openai` | `https://api.openai.com/v1` | `Authorization: Bearer` |
-| Claude | `claude` (`anthropic`) | `anthropic` | `https://api.anthropic.com/v1` | `x-api-key` |
+| OpenAI-compatible | `openai` | anything else, or ends in `/openai` | OpenAI's, `/v1` | `Authorization: Bearer` |
+| Claude | `claude` (`anthropic`) | `anthropic` | Anthropic's, `/v1` | `x-api-key` |
 | Gemini | `gemini` (`google`) | `googleapis` | Google's, `/v1beta` | `x-goog-api-key` |
 | Vertex AI, Claude too | `vertex` | `aiplatform` | by project and location | Google's credentials |
 """
