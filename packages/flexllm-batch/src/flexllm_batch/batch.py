@@ -145,13 +145,13 @@ class Batch:
                 self.source = await self.source.spool()
             if isinstance(self.source, MessageStream):
                 if self.output is not None:
-                    self.output.accept(Plan(), "")
+                    self.output.accept(Plan(), self._difference)
                 return None
             self.plan = await asyncio.to_thread(self._make_plan, answers)
             if self.plan.bad and self.settings.on_bad_row == "fail":
                 raise _bad_rows_error(self.plan)
             if self.output is not None:
-                self.output.accept(self.plan, self._difference())
+                self.output.accept(self.plan, self._difference)
         except BaseException:
             self.close()
             raise

@@ -29,7 +29,6 @@ from flexllm_core.messages import MessagesInput
 from flexllm_core.options import CHAT_OPTION_NAMES, ChatOptions, SaveInput, params_from_options, unknown_name_message
 from flexllm_core.protocol import ChatModel
 from flexllm_providers.client import ProviderClient
-from flexllm_providers.media_policy import MediaPolicy
 from flexllm_providers.methods import ChatMethods
 from flexllm_providers.retry import Retrying, RetryPolicy
 
@@ -267,9 +266,9 @@ class _BatchRun:
         progress = progress_for(track_cost=track_cost) if options.get("show_progress") else NoProgress()
         chat_model: ChatModel = self._metered or client.chat_model
         if options.get("preprocess"):
-            from flexllm_providers.media_model import MediaEmbedding  # only rows with media need it
+            from flexllm_providers.media_model import embedding_media  # only rows with media need it
 
-            chat_model = MediaEmbedding(chat_model, MediaPolicy(media_root=options.get("media_root")))
+            chat_model = embedding_media(chat_model, options.get("media_root"))
         self.batch = Batch(
             chat_model,
             source,

@@ -75,8 +75,12 @@ class OutputFile:
             raise
         return AnswerIndex() if self._resume == "never" else self.scan.answers
 
-    def accept(self, plan: Plan, hint: str) -> None:
+    def accept(self, plan: Plan, difference: Callable[[], str]) -> None:
         """Check the plan against what is there; changes nothing.
+
+        Args:
+            plan: What the run will do.
+            difference: Looks for what differs from the earlier run; asked only when it must be told.
 
         Raises:
             JournalConflictError: What is there belongs to another run.
@@ -87,7 +91,7 @@ class OutputFile:
         elif held and len(plan.stale) == held:
             raise JournalConflictError(
                 f"{self.path} holds {held} answers, and none of them belongs to this input, model and parameters"
-                f"{hint}. Nothing was sent. Choose another output, start afresh beside the old answers with "
+                f"{difference()}. Nothing was sent. Choose another output, start afresh beside the old answers with "
                 "--resume never, or replace them with --overwrite"
             )
         elif self._resume == "strict" and (plan.stale or plan.offsets.any_moved):

@@ -93,10 +93,9 @@ class BatchCommand:
         """The model, with the media of each row put into its messages where that is asked for."""
         if self.media_root is None:
             return chat_model
-        from flexllm_providers.media_model import MediaEmbedding  # only rows with media need it
-        from flexllm_providers.media_policy import MediaPolicy
+        from flexllm_providers.media_model import embedding_media  # only rows with media need it
 
-        return MediaEmbedding(chat_model, MediaPolicy(media_root=self.media_root))
+        return embedding_media(chat_model, self.media_root)
 
     async def _run(self) -> int:
         endpoint = self._endpoint()

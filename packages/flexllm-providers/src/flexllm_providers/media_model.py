@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import AsyncGenerator
 from dataclasses import replace
 
@@ -42,3 +43,16 @@ class MediaEmbedding(ModelWrapper):
         async with contextlib.aclosing(self.inner.stream(replace(request, messages=messages))) as events:
             async for event in events:
                 yield event
+
+
+def embedding_media(model: ChatModel, media_root: str | os.PathLike[str] | None) -> MediaEmbedding:
+    """`model` with the embedding of media around it, by the default policy.
+
+    Args:
+        model: What answers.
+        media_root: Folder below which local files may be read; None reads none.
+
+    Raises:
+        ConfigError: `media_root` is no folder.
+    """
+    return MediaEmbedding(model, MediaPolicy(media_root=media_root))

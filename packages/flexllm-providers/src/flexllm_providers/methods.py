@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Literal, Self, TypedDict, Unpack, overload
 
 from flexllm_core import sync
 from flexllm_core.messages import MessagesInput, normalize_messages
-from flexllm_core.options import ChatOptions, params_from_options
+from flexllm_core.options import ChatOptions, request_from_options
 from flexllm_core.protocol import ChatModel
 from flexllm_core.requests import ChatRequest
 from flexllm_core.results import ChatCompletionResult, StreamEvent
@@ -57,23 +58,16 @@ class ChatMethods:
             InputError: The messages are unusable.
             ConfigError: An option is unknown or unusable.
         """
-        params = params_from_options(options)
-        return ChatRequest(
-            messages=normalize_messages(messages),
-            model=options.get("model") or self.model,
-            params={**self.params, **params} if self.params else params,
-            extra_headers=options.get("extra_headers") or {},
-            keep_raw=keep_raw,
-        )
+        request = request_from_options(normalize_messages(messages), options, self.model)
+        return replace(request, params={**self.params, **request.params}, keep_raw=keep_raw)
 
     def _answering(self, options: ChatOptions) -> ChatModel:
         """What answers a call with these options."""
         if not options.get("preprocess"):
             return self.chat_model
-        from flexllm_providers.media_model import MediaEmbedding  # only rows with media need it
-        from flexllm_providers.media_policy import MediaPolicy
+        from flexllm_providers.media_model import embedding_media  # only messages with media need it
 
-        return MediaEmbedding(self.chat_model, MediaPolicy(media_root=options.get("media_root")))
+        return embedding_media(self.chat_model, options.get("media_root"))
 
     async def chat(self, messages: MessagesInput, **options: Unpack[ChatOptions]) -> ChatCompletionResult:
         """Answer `messages` (a text, a message or a list of messages).
