@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from flexllm_batch.client import RowSkippedError
+from flexllm_batch.batch_methods import RowSkippedError
 from flexllm_batch.cost import CostReport
 from flexllm_core.errors import (
     AuthenticationError,

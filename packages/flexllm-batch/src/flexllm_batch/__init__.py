@@ -11,8 +11,10 @@ if TYPE_CHECKING:
         Batch,
         BatchSettings,
     )
-    from flexllm_batch.client import (
+    from flexllm_batch.batch_options import (
         BatchOptions,
+    )
+    from flexllm_batch.client import (
         LLMClient,
     )
     from flexllm_batch.cost import (
@@ -50,10 +52,8 @@ _HOMES = {
         "Batch",
         "BatchSettings",
     ),
-    "flexllm_batch.client": (
-        "BatchOptions",
-        "LLMClient",
-    ),
+    "flexllm_batch.batch_options": ("BatchOptions",),
+    "flexllm_batch.client": ("LLMClient",),
     "flexllm_batch.cost": ("CostReport",),
     "flexllm_batch.items": (
         "BatchItem",

@@ -1,0 +1,132 @@
+"""One call of a batch method: its options become a batch, and its outcomes a stream of items."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from flexllm_batch.batch import Batch
+from flexllm_batch.batch_options import BatchOptions, batch_settings, check_batch_options
+from flexllm_batch.cost import CostReport, Metered
+from flexllm_batch.items import BatchItem, item_from_line
+from flexllm_batch.progress import NoProgress, progress_for
+from flexllm_batch.runner import Outcome
+from flexllm_batch.sources import MessageLists, MessageStream, RowSource
+from flexllm_core.errors import ConfigError, InputError
+from flexllm_core.json_codec import decode_json
+from flexllm_core.messages import MessagesInput
+from flexllm_core.protocol import ChatModel
+
+if TYPE_CHECKING:
+    from flexllm_batch.batch_methods import BatchMethods
+
+
+class BatchCall:
+    """One batch call of a client: its options, and its outcomes as a stream of items."""
+
+    def __init__(
+        self,
+        client: BatchMethods,
+        source: RowSource | MessageStream,
+        options: BatchOptions,
+    ) -> None:
+        check_batch_options(options)
+        track_cost = options.get("track_cost", isinstance(client.chat_model, Metered))
+        self._metered = client.metered() if track_cost else None
+        self._window = min(options.get("concurrency") or client.concurrency, client.concurrency)
+        settings = batch_settings(
+            options, model=client.model, params=client.params, window=self._window, track_cost=track_cost
+        )
+        self._finished: deque[BatchItem] = deque()
+        self._arrived = asyncio.Event()
+        self._room = asyncio.Event()
+        progress = progress_for(track_cost=track_cost) if options.get("show_progress") else NoProgress()
+        chat_model: ChatModel = self._metered or client.chat_model
+        if options.get("preprocess"):
+            from flexllm_providers.media_model import embedding_media  # only rows with media need it
+
+            chat_model = embedding_media(chat_model, options.get("media_root"))
+        self.batch = Batch(
+            chat_model,
+            source,
+            settings,
+            on_outcome=self._put,
+            progress=progress,
+        )
+
+    @property
+    def report(self) -> CostReport:
+        """What this batch cost."""
+        return self._metered.report if self._metered else CostReport()
+
+    def _put(self, outcome: Outcome) -> Any:
+        record = outcome.record
+        self._finished.append(BatchItem(record.index, outcome.result, outcome.error, record.metadata))
+        self._arrived.set()
+        return self._wait_for_room() if len(self._finished) >= 2 * self._window else None
+
+    async def _wait_for_room(self) -> None:
+        while len(self._finished) >= 2 * self._window:
+            self._room.clear()
+            await self._room.wait()
+
+    async def items(self) -> AsyncGenerator[BatchItem, None]:
+        """The rows answered already, then the others as they finish. Closing early ends the run."""
+        try:
+            await self.batch.prepare()
+            for item in self._resumed():
+                yield item
+            running = asyncio.ensure_future(self.batch.run())
+            running.add_done_callback(lambda _: self._arrived.set())
+            try:
+                while not running.done():
+                    await self._arrived.wait()
+                    self._arrived.clear()
+                    while self._finished:
+                        item = self._finished.popleft()
+                        self._room.set()
+                        yield item
+                while self._finished:
+                    yield self._finished.popleft()
+            finally:
+                self._finished.clear()
+                self._room.set()
+                running.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await running
+        finally:
+            self.batch.close()
+
+    def _resumed(self) -> Iterable[BatchItem]:
+        plan, output = self.batch.plan, self.batch.output
+        if plan is None or output is None or not plan.kept:
+            return
+        output.begin()
+        # A row that has moved may have other metadata than the line that answers it.
+        for record in itertools.islice(self.batch.records(), plan.total):
+            if output.is_answered(record.index):
+                item = item_from_line(decode_json(output.read_line(output.offsets.get(record.index))))
+                item.index, item.metadata = record.index, record.metadata
+                yield item
+
+
+def source_for(
+    messages: Iterable[MessagesInput] | AsyncIterable[MessagesInput], options: BatchOptions
+) -> RowSource | MessageStream:
+    """The source of a call's messages: a list can be read again, an iterator only once."""
+    check_several(messages)
+    if isinstance(messages, list | tuple):
+        return MessageLists(messages, options.get("metadata"))
+    if options.get("metadata") is not None:
+        raise ConfigError("metadata needs a list of messages, not an iterator")
+    return MessageStream(messages)
+
+
+def check_several(messages: object) -> None:
+    """Refuse a single text or message: its characters or keys would be asked one by one."""
+    if isinstance(messages, str | bytes | Mapping):
+        raise InputError(f"expected several messages, one for each row, found a single {type(messages).__name__}")

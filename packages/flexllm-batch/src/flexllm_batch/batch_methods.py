@@ -1,0 +1,124 @@
+"""BatchMethods: the batch methods, written once for the client of one endpoint and that of several."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+from typing import Literal, Unpack, overload
+
+from flexllm_batch.batch_call import BatchCall, check_several, source_for
+from flexllm_batch.batch_options import BatchOptions
+from flexllm_batch.cost import CostReport, Metered
+from flexllm_batch.items import BatchItem, BatchResult
+from flexllm_batch.pricing import Pricer
+from flexllm_batch.sources import MessageLists
+from flexllm_core import sync
+from flexllm_core.errors import FlexLLMError
+from flexllm_core.messages import MessagesInput
+from flexllm_providers.methods import ChatMethods
+
+
+class RowSkippedError(FlexLLMError):
+    """A row that was not asked: it was bad and left out, or the run stopped before it."""
+
+
+class BatchMethods(ChatMethods):
+    """Batches over a chat model, beside the single calls.
+
+    Attributes:
+        concurrency: Rows in flight of a batch at most.
+        pricer: Prices the answers of batches that track their cost.
+    """
+
+    concurrency: int
+    pricer: Pricer
+
+    @property
+    def cost_report(self) -> CostReport:
+        """What this client's calls have cost; empty unless it was made with `track_cost=True`."""
+        return self.chat_model.report if isinstance(self.chat_model, Metered) else CostReport()
+
+    async def chat_batch(self, messages_list: Iterable[MessagesInput], **options: Unpack[BatchOptions]) -> BatchResult:
+        """Answer every item of a list; failed rows have an `error` and do not raise.
+
+        Raises:
+            InputError: An item is unusable, unless `on_bad_row` says otherwise; nothing was sent.
+            JournalError: The output cannot be used.
+            ConfigError: An option is unknown or unusable.
+        """
+        check_several(messages_list)
+        messages = messages_list if isinstance(messages_list, list) else list(messages_list)
+        run = BatchCall(self, MessageLists(messages, options.get("metadata")), options)
+        found: dict[int, BatchItem] = {}
+        async with contextlib.aclosing(run.items()) as outcomes:
+            async for item in outcomes:
+                found[item.index] = item
+        stopped = run.batch.rules.stopped_by
+        items = [
+            found.get(index) or BatchItem(index, error=stopped or RowSkippedError(f"row {index} was left out"))
+            for index in range(len(messages))
+        ]
+        return BatchResult(items, run.batch.stats, run.report)
+
+    def chat_batch_iter(
+        self, messages: Iterable[MessagesInput] | AsyncIterable[MessagesInput], **options: Unpack[BatchOptions]
+    ) -> AsyncGenerator[BatchItem, None]:
+        """Answer items as they come from an iterable, and give each outcome when it is there.
+
+        Memory is bounded by the rows in flight: no further item is taken while the consumer lags
+        behind. With an output, the items of an iterator are kept in a temporary file first, to find
+        which of them are answered already.
+        """
+        return BatchCall(self, source_for(messages, options), options).items()
+
+    @overload
+    async def chat_completions_batch(
+        self,
+        messages_list: Iterable[MessagesInput],
+        *,
+        return_cost_report: Literal[False] = ...,
+        **options: Unpack[BatchOptions],
+    ) -> list[str | None]: ...
+    @overload
+    async def chat_completions_batch(
+        self,
+        messages_list: Iterable[MessagesInput],
+        *,
+        return_cost_report: Literal[True],
+        **options: Unpack[BatchOptions],
+    ) -> tuple[list[str | None], CostReport]: ...
+    async def chat_completions_batch(
+        self,
+        messages_list: Iterable[MessagesInput],
+        *,
+        return_cost_report: bool = False,
+        **options: Unpack[BatchOptions],
+    ) -> list[str | None] | tuple[list[str | None], CostReport]:
+        """Answer every item of a list with its text, None for rows that failed.
+
+        With `return_cost_report` also what it cost. `chat_batch` gives the errors too.
+        """
+        if return_cost_report:
+            options["track_cost"] = True
+        batch = await self.chat_batch(messages_list, **options)
+        return (batch.contents, batch.cost) if return_cost_report else batch.contents
+
+    def iter_chat_completions_batch(
+        self, messages: Iterable[MessagesInput] | AsyncIterable[MessagesInput], **options: Unpack[BatchOptions]
+    ) -> AsyncGenerator[BatchItem, None]:
+        """Another name of `chat_batch_iter`."""
+        return self.chat_batch_iter(messages, **options)
+
+    def chat_batch_sync(self, messages_list: Iterable[MessagesInput], **options: Unpack[BatchOptions]) -> BatchResult:
+        """`chat_batch`, waiting for the result."""
+        return sync.run(lambda: self.chat_batch(messages_list, **options))
+
+    def chat_completions_batch_sync(
+        self, messages_list: Iterable[MessagesInput], **options: Unpack[BatchOptions]
+    ) -> list[str | None]:
+        """`chat_completions_batch`, waiting for the result."""
+        return sync.run(lambda: self.chat_completions_batch(messages_list, **options))
+
+    def metered(self) -> Metered:
+        """This client's chat model with a cost report of its own."""
+        return Metered(self.chat_model, self.pricer)
