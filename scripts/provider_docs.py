@@ -11,9 +11,9 @@ import sys
 from pathlib import Path
 
 from flexllm_core.thinking import EFFORTS
-from flexllm_providers.claude_capabilities import CLAUDE_MODELS, ClaudeModel
+from flexllm_providers.claude.capabilities import CLAUDE_MODELS, ClaudeModel
 from flexllm_providers.dialects import DIALECTS, Dialect
-from flexllm_providers.gemini_thinking import FAMILIES, ThinkingFamily
+from flexllm_providers.gemini.thinking import FAMILIES, ThinkingFamily
 
 ROOT = Path(__file__).parent.parent
 DOCUMENT = ROOT / "docs" / "providers.md"

@@ -14,11 +14,12 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from flexllm_core.endpoint import endpoint_from
 from flexllm_core.requests import ChatRequest
 from flexllm_core.thinking import EFFORTS
-from flexllm_providers import claude, claude_decode
-from flexllm_providers.claude_capabilities import UNKNOWN, find_model
-from flexllm_providers.claude_errors import _STATUSES
-from flexllm_providers.claude_stream import ClaudeStreamDecoder
-from flexllm_providers.claude_target import claude_target_from
+from flexllm_providers.claude import decode as claude_decode
+from flexllm_providers.claude import encode as claude_encode
+from flexllm_providers.claude.capabilities import UNKNOWN, find_model
+from flexllm_providers.claude.errors import _STATUSES
+from flexllm_providers.claude.stream import ClaudeStreamDecoder
+from flexllm_providers.claude.target import claude_target_from
 from flexllm_providers.http import HttpResponse
 from flexllm_providers.sse import SSEParser
 
@@ -80,7 +81,7 @@ def consume(value: Any) -> None:
 def sent(messages: Any, model: str, params: Mapping[str, Any], stream: bool = False) -> Any:
     """The JSON body of a request."""
     messages = [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
-    return json.loads(claude.encode(ChatRequest(messages, model, params), TARGET, stream=stream).body)
+    return json.loads(claude_encode.encode(ChatRequest(messages, model, params), TARGET, stream=stream).body)
 
 
 CONVERSATION = [

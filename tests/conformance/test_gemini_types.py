@@ -15,9 +15,9 @@ from flexllm_core.endpoint import endpoint_from
 from flexllm_core.options import params_from_options
 from flexllm_core.requests import ChatRequest
 from flexllm_core.thinking import EFFORTS
-from flexllm_providers.gemini import generate_body
-from flexllm_providers.gemini_decode import decode
-from flexllm_providers.gemini_target import gemini_target_from
+from flexllm_providers.gemini.decode import decode
+from flexllm_providers.gemini.encode import generate_body
+from flexllm_providers.gemini.target import gemini_target_from
 from flexllm_providers.http import HttpResponse
 
 types = pytest.importorskip("google.genai.types", reason="google-genai is not installed")

@@ -18,9 +18,9 @@ import aiohttp.web
 import pytest
 import uvicorn
 
-from flexllm_providers.h1 import H1Transport
 from flexllm_providers.http import HttpRequest, Timeouts, Transport
-from flexllm_providers.httpx_transport import HttpxTransport
+from flexllm_providers.transport.h1 import H1Transport
+from flexllm_providers.transport.httpx_transport import HttpxTransport
 
 SOON = Timeouts(connect=10, first_byte=20, idle=20, total=30)
 MEGABYTE = bytes(range(256)) * 4096

@@ -156,8 +156,8 @@ async def make_transport(transport_kind: str) -> AsyncIterator[Callable[..., Any
     made: list[Any] = []
 
     def make(**options: Any) -> Any:
-        from flexllm_providers.h1 import H1Transport
-        from flexllm_providers.httpx_transport import HttpxTransport
+        from flexllm_providers.transport.h1 import H1Transport
+        from flexllm_providers.transport.httpx_transport import HttpxTransport
 
         made.append(H1Transport(**options) if transport_kind == "h1" else HttpxTransport(**options))
         return made[-1]

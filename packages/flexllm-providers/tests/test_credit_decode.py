@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from flexllm_core.endpoint import EndpointConfig
 from flexllm_core.errors import LLMResponseError
-from flexllm_providers import credit_decode
-from flexllm_providers.credits import VENDORS, CreditLine, fetch_credits
+from flexllm_providers.credits import decode as credit_decode
+from flexllm_providers.credits.fetch import VENDORS, CreditLine, fetch_credits
 
 KEY = "sk-or-v1-0123456789abcdef0123456789abcdef"
 OPENROUTER = {

@@ -18,7 +18,7 @@ from flexllm_core.errors import (
     RateLimitError,
     ServerError,
 )
-from flexllm_providers.credits import CreditsUnavailableError, fetch_credits
+from flexllm_providers.credits.fetch import CreditsUnavailableError, fetch_credits
 
 KEY = "sk-or-v1-0123456789abcdef0123456789abcdef"
 DEEPSEEK = {"is_available": True, "balance_infos": [{"currency": "CNY", "total_balance": "110.00"}]}

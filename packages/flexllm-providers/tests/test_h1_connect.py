@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from flexllm_core.errors import LLMConnectionError
-from flexllm_providers import h1_connect
-from flexllm_providers.h1_connect import Connector, first_socket, interleave
 from flexllm_providers.http import Timeouts
-from flexllm_providers.request_head import Origin
+from flexllm_providers.transport import h1_connect
+from flexllm_providers.transport.h1_connect import Connector, first_socket, interleave
+from flexllm_providers.transport.request_head import Origin
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
 

@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flexllm_core.errors import LLMConnectionError, LLMRequestError
-from flexllm_providers.connection_pool import OriginPool
-from flexllm_providers.h1_connection import H1Connection
-from flexllm_providers.h1_response import ResponseReader
 from flexllm_providers.http import HttpResponse, Timeouts
+from flexllm_providers.transport.connection_pool import OriginPool
+from flexllm_providers.transport.h1_connection import H1Connection
+from flexllm_providers.transport.h1_response import ResponseReader
 
 FUZZ = settings(max_examples=150, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 PLAIN = Timeouts(connect=None, first_byte=None, idle=None, total=None)

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from flexllm_core.errors import LLMConnectionError, LLMTimeoutError
-from flexllm_providers.h1 import H1Transport
-from flexllm_providers.h1_connection import H1Connection
 from flexllm_providers.http import HttpRequest, Timeouts
+from flexllm_providers.transport.h1 import H1Transport
+from flexllm_providers.transport.h1_connection import H1Connection
 
 REQUEST = HttpRequest("POST", "http://llm.example/v1", {}, b"{}")
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"

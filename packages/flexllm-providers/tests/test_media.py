@@ -10,8 +10,8 @@ import sys
 import pytest
 
 from flexllm_core.errors import ConfigError, InputError, MissingExtraError
-from flexllm_providers import media
-from flexllm_providers.media import MediaEmbedder, MediaPolicy, embed_media
+from flexllm_providers.media import embed as media_embed
+from flexllm_providers.media.embed import MediaEmbedder, MediaPolicy, embed_media
 
 PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR-and-so-on"
 WAV = b"RIFF\x24\x00\x00\x00WAVEfmt "
@@ -367,6 +367,6 @@ async def test_a_mistake_in_our_own_code_is_not_a_rows_fault(root, monkeypatch):
     def broken(*_):
         raise RuntimeError("ours")
 
-    monkeypatch.setattr(media, "media_type_of", broken)
+    monkeypatch.setattr(media_embed, "media_type_of", broken)
     with pytest.raises(RuntimeError, match="ours"):
         await embed_media([user(image("a.png"))], MediaPolicy(media_root=root))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flexllm_providers.media_addresses import is_allowed, parse_networks
+from flexllm_providers.media.addresses import is_allowed, parse_networks
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ import zlib
 import pytest
 
 from flexllm_core.errors import InputError
-from flexllm_providers import media_fetch
-from flexllm_providers.media_addresses import parse_networks
-from flexllm_providers.media_fetch import MediaFetcher
+from flexllm_providers.media import fetch as media_fetch
+from flexllm_providers.media.addresses import parse_networks
+from flexllm_providers.media.fetch import MediaFetcher
 
 HERE = parse_networks(["127.0.0.0/8"])
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from flexllm_core.errors import ConfigError, InputError
-from flexllm_providers import media_files
-from flexllm_providers.media_files import MediaRoot, file_name
+from flexllm_providers.media import files as media_files
+from flexllm_providers.media.files import MediaRoot, file_name
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from struct import pack
 import pytest
 
 from flexllm_core.errors import InputError, MissingExtraError
-from flexllm_providers.media_image import require_pillow, shrink_image
+from flexllm_providers.media.image import require_pillow, shrink_image
 
 MANY = 50_000_000
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flexllm_core.errors import InputError
-from flexllm_providers.media_types import audio_format, media_type_of, sniff
+from flexllm_providers.media.types import audio_format, media_type_of, sniff
 
 PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
 JPEG = b"\xff\xd8\xff\xe0\x00\x10JFIF"

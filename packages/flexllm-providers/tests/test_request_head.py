@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from flexllm_core.errors import ConfigError
 from flexllm_providers.http import HttpRequest
-from flexllm_providers.request_head import Origin, request_prefix, split_url
+from flexllm_providers.transport.request_head import Origin, request_prefix, split_url
 
 
 @pytest.mark.parametrize(

@@ -17,11 +17,11 @@ import httpx
 import pytest
 
 from flexllm_core.errors import ConfigError, LLMConnectionError, LLMTimeoutError, MissingExtraError
-from flexllm_providers.h1 import H1Transport
 from flexllm_providers.http import HttpRequest, Timeouts
-from flexllm_providers.httpx_transport import HttpxTransport
-from flexllm_providers.proxies import checked_proxy, proxy_from_environment
-from flexllm_providers.transport import create_transport
+from flexllm_providers.transport.create import create_transport
+from flexllm_providers.transport.h1 import H1Transport
+from flexllm_providers.transport.httpx_transport import HttpxTransport
+from flexllm_providers.transport.proxies import checked_proxy, proxy_from_environment
 
 SOON = Timeouts(connect=5, first_byte=5, idle=5, total=10)
 CREDENTIALS = "user:pw-sentinel"
@@ -313,7 +313,8 @@ def test_proxy_scheme_may_be_left_out() -> None:
 def test_httpx_is_loaded_when_it_is_needed() -> None:
     """Without a proxy, the slow import of httpx is not paid for."""
     code = (
-        "import sys; from flexllm_providers.transport import create_transport as t; t('https://a.example', proxy='');"
+        "import sys; from flexllm_providers.transport.create import create_transport as t;"
+        "t('https://a.example', proxy='');"
         "assert 'httpx' not in sys.modules; t('https://a.example', proxy='p:1'); assert 'httpx' in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

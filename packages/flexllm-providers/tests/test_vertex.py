@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from flexllm_core.errors import AuthenticationError, ConfigError, LLMConnectionError, MissingExtraError
-from flexllm_providers.vertex import MARGIN, PAUSE, AccessToken
+from flexllm_providers.vertex.access_token import MARGIN, PAUSE, AccessToken
 
 START = 1_800_000_000.0
 

@@ -47,7 +47,7 @@ class BatchCall:
         progress = progress_for(track_cost=track_cost) if options.get("show_progress") else NoProgress()
         chat_model: ChatModel = self._metered or client.chat_model
         if options.get("preprocess"):
-            from flexllm_providers.media_model import embedding_media  # only rows with media need it
+            from flexllm_providers.media.model import embedding_media  # only rows with media need it
 
             chat_model = embedding_media(chat_model, options.get("media_root"))
         self.batch = Batch(

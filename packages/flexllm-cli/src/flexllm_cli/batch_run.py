@@ -93,7 +93,7 @@ class BatchCommand:
         """The model, with the media of each row put into its messages where that is asked for."""
         if self.media_root is None:
             return chat_model
-        from flexllm_providers.media_model import embedding_media  # only rows with media need it
+        from flexllm_providers.media.model import embedding_media  # only rows with media need it
 
         return embedding_media(chat_model, self.media_root)
 

@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     from flexllm_providers.client import (
         ProviderClient,
     )
-    from flexllm_providers.credit_report import (
+    from flexllm_providers.credits.fetch import (
+        fetch_credits,
+    )
+    from flexllm_providers.credits.report import (
         CreditLine,
         CreditReport,
         CreditsUnavailableError,
-    )
-    from flexllm_providers.credits import (
-        fetch_credits,
     )
     from flexllm_providers.dialects import (
         Dialect,
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
         Timeouts,
         Transport,
     )
-    from flexllm_providers.media import (
+    from flexllm_providers.media.embed import (
         MediaEmbedder,
         embed_media,
     )
-    from flexllm_providers.media_policy import (
+    from flexllm_providers.media.policy import (
         MediaPolicy,
     )
     from flexllm_providers.models import (
@@ -73,12 +73,12 @@ __all__ = [
 
 _HOMES = {
     "flexllm_providers.client": ("ProviderClient",),
-    "flexllm_providers.credit_report": (
+    "flexllm_providers.credits.report": (
         "CreditLine",
         "CreditReport",
         "CreditsUnavailableError",
     ),
-    "flexllm_providers.credits": ("fetch_credits",),
+    "flexllm_providers.credits.fetch": ("fetch_credits",),
     "flexllm_providers.dialects": ("Dialect",),
     "flexllm_providers.http": (
         "HttpRequest",
@@ -86,11 +86,11 @@ _HOMES = {
         "Timeouts",
         "Transport",
     ),
-    "flexllm_providers.media": (
+    "flexllm_providers.media.embed": (
         "MediaEmbedder",
         "embed_media",
     ),
-    "flexllm_providers.media_policy": ("MediaPolicy",),
+    "flexllm_providers.media.policy": ("MediaPolicy",),
     "flexllm_providers.models": (
         "ModelInfo",
         "list_models",

@@ -16,12 +16,12 @@ from flexllm_core.json_codec import encode_json
 from flexllm_core.requests import ChatRequest
 from flexllm_core.results import ChatCompletionResult, StreamEvent
 from flexllm_providers.detect import detect_provider
-from flexllm_providers.gemini_urls import has_project
+from flexllm_providers.gemini.urls import has_project
 from flexllm_providers.http import HttpResponse, StreamResponse, Timeouts, Transport
 from flexllm_providers.sse import SSEParser
 from flexllm_providers.target import Target
-from flexllm_providers.transport import create_transport
-from flexllm_providers.vertex import AccessToken
+from flexllm_providers.transport.create import create_transport
+from flexllm_providers.vertex.access_token import AccessToken
 from flexllm_providers.wires import find_wire
 
 DEFAULT_TIMEOUT = 600.0

@@ -65,7 +65,7 @@ class ChatMethods:
         """What answers a call with these options."""
         if not options.get("preprocess"):
             return self.chat_model
-        from flexllm_providers.media_model import embedding_media  # only messages with media need it
+        from flexllm_providers.media.model import embedding_media  # only messages with media need it
 
         return embedding_media(self.chat_model, options.get("media_root"))
 

@@ -9,15 +9,18 @@ from typing import Any
 
 from flexllm_core.endpoint import EndpointConfig
 from flexllm_core.json_codec import decode_json
-from flexllm_providers import claude_model_list, gemini_errors, gemini_models, openai
-from flexllm_providers.claude_target import claude_target_from
+from flexllm_providers.claude import model_list as claude_model_list
+from flexllm_providers.claude.target import claude_target_from
 from flexllm_providers.detect import detect_provider
-from flexllm_providers.gemini_target import GeminiTarget, gemini_target_from
-from flexllm_providers.gemini_urls import has_project
+from flexllm_providers.gemini import errors as gemini_errors
+from flexllm_providers.gemini import model_list as gemini_models
+from flexllm_providers.gemini.target import GeminiTarget, gemini_target_from
+from flexllm_providers.gemini.urls import has_project
 from flexllm_providers.http import HttpRequest, HttpResponse, Timeouts, Transport
+from flexllm_providers.openai import wire as openai_wire
 from flexllm_providers.single_request import NO_CHAT, send, transport_for
 from flexllm_providers.target import Target, target_from
-from flexllm_providers.vertex import AccessToken
+from flexllm_providers.vertex.access_token import AccessToken
 from flexllm_providers.wire_errors import unusable
 
 DEFAULT_TIMEOUT = 30.0
@@ -81,7 +84,7 @@ async def list_models(endpoint: EndpointConfig, *, transport: Any = None) -> lis
     elif provider in ("gemini", "vertex"):
         target, pages = await _with_token(gemini_target_from(endpoint)), _GEMINI
     else:
-        target, pages = target_from(endpoint, openai.DEFAULT_BASE_URL), _OPENAI
+        target, pages = target_from(endpoint, openai_wire.DEFAULT_BASE_URL), _OPENAI
     async with transport_for(endpoint, target.base_url, transport) as opened:
         return await _all_pages(pages, opened, target, timeouts)
 
@@ -123,14 +126,14 @@ def decode_openai_models(response: HttpResponse, target: Target, now: float) -> 
         LLMRequestError: An error status, an error inside a 200, or a body that is no such list.
     """
     if not 200 <= response.status < 300:
-        raise openai.decode_error(response, NO_CHAT, target, now)
+        raise openai_wire.decode_error(response, NO_CHAT, target, now)
     try:
         data = decode_json(response.body)
     except ValueError:
         raise unusable(target, NO_CHAT, "the list of models is not JSON", response.body) from None
     if isinstance(data, dict):
-        if openai.is_error(data):
-            raise openai.error_in_body(data, response.body, response.headers, NO_CHAT, target, now)
+        if openai_wire.is_error(data):
+            raise openai_wire.error_in_body(data, response.body, response.headers, NO_CHAT, target, now)
         data = [] if "data" in data and data["data"] is None else data.get("data")
     if not isinstance(data, list):
         raise unusable(target, NO_CHAT, "the answer is no list of models", response.body)

@@ -11,7 +11,7 @@ from flexllm_core.errors import LLMRequestError
 from flexllm_core.requests import ChatRequest
 from flexllm_providers.http import HttpRequest, HttpResponse, Timeouts, Transport
 from flexllm_providers.target import Target
-from flexllm_providers.transport import create_transport
+from flexllm_providers.transport.create import create_transport
 
 NO_CHAT = ChatRequest([])
 """Stands for the chat request that the wires' readers of errors ask for."""

@@ -56,38 +56,42 @@ class Wire:
 
 
 def _openai() -> Wire:
-    from flexllm_providers import openai
-    from flexllm_providers.openai_stream import OpenAIStreamDecoder
+    from flexllm_providers.openai import wire as openai_wire
+    from flexllm_providers.openai.stream import OpenAIStreamDecoder
 
     def target(endpoint: EndpointConfig) -> Target:
-        return target_from(endpoint, openai.DEFAULT_BASE_URL)
+        return target_from(endpoint, openai_wire.DEFAULT_BASE_URL)
 
-    return Wire(target, openai.encode, openai.decode, openai.decode_error, OpenAIStreamDecoder)
+    return Wire(target, openai_wire.encode, openai_wire.decode, openai_wire.decode_error, OpenAIStreamDecoder)
 
 
 def _claude() -> Wire:
-    from flexllm_providers import claude, claude_decode, claude_errors
-    from flexllm_providers.claude_stream import ClaudeStreamDecoder
-    from flexllm_providers.claude_target import claude_target_from
+    from flexllm_providers.claude import decode as claude_decode
+    from flexllm_providers.claude import encode as claude_encode
+    from flexllm_providers.claude import errors as claude_errors
+    from flexllm_providers.claude.stream import ClaudeStreamDecoder
+    from flexllm_providers.claude.target import claude_target_from
 
     return Wire(
-        claude_target_from, claude.encode, claude_decode.decode, claude_errors.decode_error, ClaudeStreamDecoder
+        claude_target_from, claude_encode.encode, claude_decode.decode, claude_errors.decode_error, ClaudeStreamDecoder
     )
 
 
 def _gemini() -> Wire:
-    from flexllm_providers import gemini, gemini_decode, gemini_errors
-    from flexllm_providers.gemini_stream import GeminiStreamDecoder
-    from flexllm_providers.gemini_target import gemini_target_from
+    from flexllm_providers.gemini import decode as gemini_decode
+    from flexllm_providers.gemini import encode as gemini_encode
+    from flexllm_providers.gemini import errors as gemini_errors
+    from flexllm_providers.gemini.stream import GeminiStreamDecoder
+    from flexllm_providers.gemini.target import gemini_target_from
 
     return Wire(
-        gemini_target_from, gemini.encode, gemini_decode.decode, gemini_errors.decode_error, GeminiStreamDecoder
+        gemini_target_from, gemini_encode.encode, gemini_decode.decode, gemini_errors.decode_error, GeminiStreamDecoder
     )
 
 
 def _vertex() -> Wire:
-    from flexllm_providers import vertex_wire
-    from flexllm_providers.gemini_target import gemini_target_from
+    from flexllm_providers.gemini.target import gemini_target_from
+    from flexllm_providers.vertex import wire as vertex_wire
 
     return Wire(
         gemini_target_from,

@@ -11,9 +11,9 @@ from flexllm_core.endpoint import endpoint_from
 from flexllm_core.errors import LLMHTTPError, LLMRequestError
 from flexllm_core.requests import ChatRequest
 from flexllm_core.results import ChatCompletionResult, StreamEvent
-from flexllm_providers import openai
 from flexllm_providers.http import HttpResponse
-from flexllm_providers.openai_stream import OpenAIStreamDecoder
+from flexllm_providers.openai import wire as openai_wire
+from flexllm_providers.openai.stream import OpenAIStreamDecoder
 from flexllm_providers.sse import SSEParser
 from flexllm_providers.target import Target, target_from
 
@@ -27,11 +27,11 @@ class OpenAIWire:
     def target(self, **more: Any) -> Target:
         """The endpoint, with more settings."""
         data = {"name": "e", "base_url": "http://h/v1", "api_key": self.KEY, **more}
-        return target_from(endpoint_from(data), openai.DEFAULT_BASE_URL)
+        return target_from(endpoint_from(data), openai_wire.DEFAULT_BASE_URL)
 
     def read(self, data: Any, request: ChatRequest = REQUEST, **more: Any) -> ChatCompletionResult:
         """The result of a 200 with this JSON, or with these bytes."""
-        return openai.decode(HttpResponse(200, {}, _bytes(data)), request, self.target(**more), 0.0)
+        return openai_wire.decode(HttpResponse(200, {}, _bytes(data)), request, self.target(**more), 0.0)
 
     def refuse(self, data: Any, request: ChatRequest = REQUEST) -> LLMRequestError:
         """The error of a 200 with this JSON."""
@@ -42,7 +42,7 @@ class OpenAIWire:
     def fail(self, status: int, data: Any, request: ChatRequest = REQUEST, **headers: str) -> LLMHTTPError:
         """The error of an error status; header names with underscores for hyphens."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return openai.decode_error(HttpResponse(status, named, _bytes(data)), request, self.target(), 0.0)
+        return openai_wire.decode_error(HttpResponse(status, named, _bytes(data)), request, self.target(), 0.0)
 
     def events(self, *chunks: Any, keep_raw: bool = False, **more: Any) -> list[StreamEvent]:
         """All events of a stream: each chunk is JSON for one event, a text as it is, or bytes of a body."""

@@ -15,7 +15,7 @@ from flexllm_core.errors import ConfigError, InputError
 from flexllm_core.options import params_from_options
 from flexllm_core.requests import ChatRequest
 from flexllm_providers.http import HttpRequest
-from flexllm_providers.openai import DEFAULT_BASE_URL, encode
+from flexllm_providers.openai.wire import DEFAULT_BASE_URL, encode
 from flexllm_providers.target import target_from
 
 MESSAGES = [{"role": "user", "content": "hi"}]

@@ -18,7 +18,7 @@ from flexllm_core.errors import (
 )
 from flexllm_core.requests import ChatRequest
 from flexllm_core.results import StreamEvent, Usage
-from flexllm_providers.openai_stream import OpenAIStreamDecoder
+from flexllm_providers.openai.stream import OpenAIStreamDecoder
 from flexllm_providers.sse import SSEParser
 
 HEAD = {"id": "c-1", "object": "chat.completion.chunk", "created": 1, "model": "m-real"}

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flexllm_core.results import Usage
-from flexllm_providers.openai_usage import decode_usage, reported_cost
+from flexllm_providers.openai.usage import decode_usage, reported_cost
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,12 @@ from flexllm_core.endpoint import endpoint_from
 from flexllm_core.errors import LLMHTTPError, LLMRequestError
 from flexllm_core.requests import ChatRequest
 from flexllm_core.results import ChatCompletionResult, StreamEvent
-from flexllm_providers import claude, claude_decode, claude_errors, wire_warnings
-from flexllm_providers.claude_stream import ClaudeStreamDecoder
-from flexllm_providers.claude_target import ClaudeTarget, claude_target_from
+from flexllm_providers import wire_warnings
+from flexllm_providers.claude import decode as claude_decode
+from flexllm_providers.claude import encode as claude_encode
+from flexllm_providers.claude import errors as claude_errors
+from flexllm_providers.claude.stream import ClaudeStreamDecoder
+from flexllm_providers.claude.target import ClaudeTarget, claude_target_from
 from flexllm_providers.http import HttpRequest, HttpResponse
 from flexllm_providers.sse import SSEParser
 
@@ -37,7 +40,7 @@ class ClaudeWire:
         """The request for these messages and params; `target` and `stream` may be among them."""
         target, stream = params.pop("target", None) or self.target(), params.pop("stream", False)
         messages = [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
-        return claude.encode(ChatRequest(messages, model, params), target, stream=stream)
+        return claude_encode.encode(ChatRequest(messages, model, params), target, stream=stream)
 
     def body(self, messages: Any = "hi", model: str = "claude-opus-5-5", **params: Any) -> Any:
         """The JSON body of such a request."""

@@ -10,8 +10,8 @@ from flexllm_core.json_codec import encode_json
 from flexllm_core.messages import normalize_messages
 from flexllm_core.requests import ChatRequest
 from flexllm_core.results import ToolCall, Usage
-from flexllm_providers import openai
-from flexllm_providers.claude_usage import decode_usage
+from flexllm_providers.claude.usage import decode_usage
+from flexllm_providers.openai import wire as openai_wire
 
 
 def test_the_documented_answer(wire: Any) -> None:
@@ -62,7 +62,7 @@ def test_the_answer_goes_to_another_provider(wire: Any) -> None:
     plain = {key: value for key, value in message.items() if key != "claude_message"}
     choices = [{"message": plain, "finish_reason": "tool_calls"}]
     body = encode_json({"choices": choices})
-    again = openai.decode(openai.HttpResponse(200, {}, body), wire.REQUEST, wire.target(), 0.0)
+    again = openai_wire.decode(openai_wire.HttpResponse(200, {}, body), wire.REQUEST, wire.target(), 0.0)
     assert again.tool_calls == wire.read(wire.data("answer_tools.json")).tool_calls
 
 

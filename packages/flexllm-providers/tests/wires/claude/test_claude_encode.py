@@ -10,9 +10,9 @@ import pytest
 from flexllm_core.endpoint import endpoint_from
 from flexllm_core.errors import ConfigError, InputError
 from flexllm_core.requests import ChatRequest
-from flexllm_providers import claude
-from flexllm_providers.claude_params import JSON_PROMPT
-from flexllm_providers.claude_target import claude_target
+from flexllm_providers.claude import encode as claude_encode
+from flexllm_providers.claude.params import JSON_PROMPT
+from flexllm_providers.claude.target import claude_target
 from flexllm_providers.target import Target, target_from
 
 SCHEMA = {"type": "object", "properties": {"t": {"type": "string"}}, "required": ["t"], "additionalProperties": False}
@@ -55,7 +55,7 @@ def test_the_base_may_end_before_or_behind_the_version(wire: Any, base_url: str 
 def test_headers_can_be_set(wire: Any) -> None:
     """A version, a bearer token, the user's own headers and those of the call, which win."""
     target = wire.target(headers={"Anthropic-Beta": "a,b"}, dialect={"version": "2026-10-21", "auth": "bearer"})
-    request = claude.encode(
+    request = claude_encode.encode(
         ChatRequest(wire.REQUEST.messages, "m", extra_headers={"Anthropic-Beta": "c"}), target, stream=False
     )
     assert request.headers["authorization"] == f"Bearer {wire.KEY}"
@@ -101,8 +101,8 @@ def test_a_request_without_a_model_is_refused(wire: Any) -> None:
     """The API demands one; the endpoint's own is the default."""
     request = ChatRequest([{"role": "user", "content": "hi"}])
     with pytest.raises(ConfigError, match="no model"):
-        claude.encode(request, wire.target(), stream=False)
-    sent = claude.encode(request, wire.target(model="claude-x"), stream=False)
+        claude_encode.encode(request, wire.target(), stream=False)
+    sent = claude_encode.encode(request, wire.target(model="claude-x"), stream=False)
     assert json.loads(sent.body)["model"] == "claude-x"
 
 
@@ -266,7 +266,7 @@ def test_json_without_a_schema_is_asked_for_in_the_system_prompt(wire: Any, warn
 def test_vertex(wire: Any, stream: bool) -> None:
     """Its own URL, the version in the body, no model; the key is an access token."""
     base = "https://eu-aiplatform.example/v1/projects/p/locations/l"
-    request = claude.encode_vertex(
+    request = claude_encode.encode_vertex(
         ChatRequest(wire.REQUEST.messages, "claude-opus-4-5@20251101", {"max_tokens": 5}),
         wire.target(base_url=base),
         stream=stream,
@@ -285,7 +285,7 @@ def test_vertex(wire: Any, stream: bool) -> None:
 
 def test_vertex_model_ids_cannot_leave_the_path(wire: Any) -> None:
     """Whatever a row asks for as its model."""
-    request = claude.encode_vertex(ChatRequest(wire.REQUEST.messages, "../x?y#z"), wire.target(), stream=False)
+    request = claude_encode.encode_vertex(ChatRequest(wire.REQUEST.messages, "../x?y#z"), wire.target(), stream=False)
     assert request.url == "http://h/v1/publishers/anthropic/models/..%2Fx%3Fy%23z:rawPredict"
 
 

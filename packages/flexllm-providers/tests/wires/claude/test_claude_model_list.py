@@ -8,7 +8,7 @@ import pytest
 
 from flexllm_core.errors import AuthenticationError, LLMRequestError, LLMResponseError
 from flexllm_core.json_codec import encode_json
-from flexllm_providers.claude_model_list import ClaudeModelInfo, ClaudeModelPage, decode_models, encode_models
+from flexllm_providers.claude.model_list import ClaudeModelInfo, ClaudeModelPage, decode_models, encode_models
 from flexllm_providers.http import HttpResponse
 
 

@@ -19,7 +19,7 @@ from flexllm_core.errors import (
 from flexllm_core.json_codec import encode_json
 from flexllm_core.requests import ChatRequest
 from flexllm_core.results import StreamEvent, ToolCall, Usage
-from flexllm_providers.claude_stream import ClaudeStreamDecoder
+from flexllm_providers.claude.stream import ClaudeStreamDecoder
 from flexllm_providers.sse import SSEParser
 
 START = {"type": "message_start", "message": {"id": "msg_1", "model": "m-real", "content": [], "stop_reason": None}}

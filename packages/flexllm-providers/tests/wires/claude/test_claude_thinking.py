@@ -8,8 +8,8 @@ import pytest
 
 from flexllm_core.errors import ConfigError
 from flexllm_core.thinking import EFFORTS
-from flexllm_providers.claude_capabilities import CLAUDE_MODELS, find_model
-from flexllm_providers.claude_thinking import EFFORT_BUDGETS, MIN_BUDGET, plan_thinking
+from flexllm_providers.claude.capabilities import CLAUDE_MODELS, find_model
+from flexllm_providers.claude.thinking import EFFORT_BUDGETS, MIN_BUDGET, plan_thinking
 
 ADAPTIVE = {"type": "adaptive", "display": "summarized"}
 ROOM = 4096 + 16_384

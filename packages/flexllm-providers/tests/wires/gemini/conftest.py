@@ -14,9 +14,11 @@ from flexllm_core.errors import LLMHTTPError, LLMRequestError
 from flexllm_core.options import params_from_options
 from flexllm_core.requests import ChatRequest
 from flexllm_core.results import ChatCompletionResult, StreamEvent
-from flexllm_providers import gemini, gemini_decode, gemini_errors
-from flexllm_providers.gemini_stream import GeminiStreamDecoder
-from flexllm_providers.gemini_target import GeminiTarget, gemini_target_from
+from flexllm_providers.gemini import decode as gemini_decode
+from flexllm_providers.gemini import encode as gemini_encode
+from flexllm_providers.gemini import errors as gemini_errors
+from flexllm_providers.gemini.stream import GeminiStreamDecoder
+from flexllm_providers.gemini.target import GeminiTarget, gemini_target_from
 from flexllm_providers.http import HttpRequest, HttpResponse
 from flexllm_providers.sse import SSEParser
 
@@ -47,7 +49,7 @@ class GeminiWire:
         messages = [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
         headers = options.get("extra_headers") or {}
         request = ChatRequest(messages, model, params_from_options(options), extra_headers=headers)
-        return gemini.encode(request, self.target(**(endpoint or {})), stream=stream)
+        return gemini_encode.encode(request, self.target(**(endpoint or {})), stream=stream)
 
     def body(self, messages: Any = "hi", model: str = "gemini-3.7-flash", **options: Any) -> dict[str, Any]:
         """The JSON body of a call."""

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from flexllm_core.errors import ConfigError, InputError
 from flexllm_core.requests import ChatRequest
-from flexllm_providers.gemini import encode
+from flexllm_providers.gemini.encode import encode
 
 SCHEMA = {"type": "object", "properties": {"colour": {"type": "string"}}, "required": ["colour"]}
 FUNCTION = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}

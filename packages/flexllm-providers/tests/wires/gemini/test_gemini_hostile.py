@@ -14,7 +14,7 @@ from flexllm_core.json_codec import encode_json
 from flexllm_core.messages import normalize_messages
 from flexllm_core.requests import ChatRequest
 from flexllm_core.results import ChatCompletionResult
-from flexllm_providers.gemini_models import decode_models
+from flexllm_providers.gemini.model_list import decode_models
 from flexllm_providers.http import HttpResponse
 
 # Any JSON: the documented answer with any part missing, of the wrong type, or deeper than anybody writes.

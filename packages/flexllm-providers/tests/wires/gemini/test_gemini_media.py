@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flexllm_core.errors import InputError
-from flexllm_providers.gemini_media import content_parts
+from flexllm_providers.gemini.media import content_parts
 
 
 def image(url: Any, **more: Any) -> dict[str, Any]:

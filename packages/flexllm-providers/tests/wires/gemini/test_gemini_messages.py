@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from flexllm_core.errors import InputError
 from flexllm_core.json_codec import decode_json, encode_json
 from flexllm_core.messages import normalize_messages
-from flexllm_providers.gemini_messages import UNSIGNED, encode_messages
+from flexllm_providers.gemini.messages import UNSIGNED, encode_messages
 
 
 def call(call_id: str | None, name: str = "f", arguments: str = "{}") -> dict[str, Any]:

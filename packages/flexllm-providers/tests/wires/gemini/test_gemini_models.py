@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from flexllm_core.errors import LLMRequestError, LLMResponseError, RateLimitError
-from flexllm_providers.gemini_models import GeminiModel, ModelPage, decode_models, encode_models
+from flexllm_providers.gemini.model_list import GeminiModel, ModelPage, decode_models, encode_models
 from flexllm_providers.http import HttpResponse
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from flexllm_core.errors import ConfigError
 from flexllm_core.thinking import EFFORTS
-from flexllm_providers.gemini_thinking import FAMILIES, find_family, model_line, thinking_config
+from flexllm_providers.gemini.thinking import FAMILIES, find_family, model_line, thinking_config
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import pytest
 
 from flexllm_core.endpoint import endpoint_from
 from flexllm_core.errors import ConfigError
-from flexllm_providers.gemini_target import gemini_target, gemini_target_from
-from flexllm_providers.gemini_urls import developer_base_url, model_url, models_url, vertex_base_url
+from flexllm_providers.gemini.target import gemini_target, gemini_target_from
+from flexllm_providers.gemini.urls import developer_base_url, model_url, models_url, vertex_base_url
 from flexllm_providers.target import target_from
 
 DEVELOPER = "https://generativelanguage.googleapis.com"

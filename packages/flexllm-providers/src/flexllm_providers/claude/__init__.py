@@ -1,0 +1,1 @@
+"""Claude: the wire of Anthropic's Messages API."""

@@ -1,0 +1,1 @@
+"""The balance of an API key, where a vendor tells it."""

@@ -1,0 +1,1 @@
+"""Gemini: the wire of Google's generateContent, for the Developer API and for Vertex AI."""
