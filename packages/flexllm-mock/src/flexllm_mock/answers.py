@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from flexllm_mock.dice import Dice
 from flexllm_mock.schemas import instance
+from flexllm_mock.scripted import Prescribed, ScriptedAnswer
 from flexllm_mock.tokens import split_tokens
 from flexllm_mock.tools import Tool, named_in
 from flexllm_mock.words import sentence_tokens
@@ -16,7 +17,8 @@ from flexllm_mock.words import sentence_tokens
 ECHO_MODEL = "echo"
 """The model that answers with the last user text."""
 
-FinishReason = Literal["stop", "length", "tool_calls"]
+FinishReason = str
+"""`stop`, `length`, `tool_calls` or `content_filter`, which each vendor words in its own way; others as they are."""
 
 _MIN_REASONING, _MAX_REASONING = 8, 32
 _FREE_JSON = {
@@ -30,7 +32,7 @@ _FREE_JSON = {
 class AnswerRequest:
     """What decides an answer. Equal requests have equal answers, whatever else happens on the server.
 
-    `key` stands for the content of the request. `literal` is the text to answer with, if it is given; else the answer
+    `key` stands for the content of the request. `script` is the whole answer and `literal` its text, if given; else it
     is a call of one of `tools` if there are any (of each with `call_each`), else JSON for `schema` if `wants_json`,
     else text of least to most tokens. `max_tokens` limits reasoning and answer together; `stop` texts end the answer
     and are not part of it.
@@ -43,6 +45,7 @@ class AnswerRequest:
     stop: tuple[str, ...] = ()
     reasoning: bool = False
     literal: str | None = None
+    script: ScriptedAnswer | None = None
     tools: tuple[Tool, ...] = ()
     call_each: bool = False
     wants_json: bool = False
@@ -57,28 +60,40 @@ class AnswerRequest:
         self.call_each = parallel and len(named) > 1
         self.tools = (named if parallel else named[:1]) or tools
 
-    def prescribe(self, text: str) -> None:
-        """Answer with exactly this text, whatever limits the request sets."""
-        self.literal, self.max_tokens, self.stop = text, None, ()
+    def prescribe(self, given: Prescribed) -> ScriptedAnswer | None:
+        """Answer with exactly this, whatever limits the request sets; return it when it is more than a text."""
+        self.max_tokens, self.stop = None, ()
+        if isinstance(given, str):
+            self.literal = given
+        else:
+            self.script = given
+        return self.script
 
 
 @dataclass(slots=True)
 class ToolCall:
-    """A call of a function, its arguments as JSON in tokens."""
+    """A call of a function, its arguments as JSON in tokens. `id` is empty for one that the wire makes up."""
 
     name: str
     arguments: list[str]
+    id: str = ""
 
 
 @dataclass(slots=True)
 class Choice:
-    """One answer in tokens: reasoning, then content or calls. `stop_text` is the stop text that ended the content."""
+    """One answer in tokens: reasoning, then content, then calls.
+
+    `stop_text` is the stop text that ended the content. `refuses`: the content is a refusal. `script` is what the
+    answer follows, if it is prescribed.
+    """
 
     reasoning: list[str]
     content: list[str]
     finish_reason: FinishReason
     calls: Sequence[ToolCall] = ()
     stop_text: str | None = None
+    refuses: bool = False
+    script: ScriptedAnswer | None = None
 
     @property
     def size(self) -> int:
@@ -87,6 +102,20 @@ class Choice:
         for call in self.calls:
             size += len(call.arguments)
         return size
+
+    @property
+    def output_tokens(self) -> int:
+        """Tokens of the whole answer to report: as prescribed, else as counted."""
+        if self.script is not None and self.script.usage.completion_tokens is not None:
+            return self.script.usage.completion_tokens
+        return self.size
+
+    @property
+    def reasoning_tokens(self) -> int:
+        """Tokens of the reasoning to report: as prescribed, else as counted."""
+        if self.script is not None and self.script.usage.reasoning_tokens is not None:
+            return self.script.usage.reasoning_tokens
+        return len(self.reasoning)
 
 
 def answer(request: AnswerRequest) -> list[Choice]:
@@ -105,7 +134,16 @@ def _choice(request: AnswerRequest, key: bytes) -> Choice:
     return choice
 
 
+def _scripted_choice(script: ScriptedAnswer) -> Choice:
+    calls = [ToolCall(call.name, split_tokens(call.arguments), call.id) for call in script.tool_calls]
+    reason = script.finish_reason or ("tool_calls" if calls else "stop")
+    reasoning, content = split_tokens(script.thinking), split_tokens(script.text)
+    return Choice(reasoning, content, reason, calls, refuses=script.refusal, script=script)
+
+
 def _whole_choice(request: AnswerRequest, key: bytes) -> Choice:
+    if request.script is not None:
+        return _scripted_choice(request.script)
     reasoning: list[str] = []
     if request.reasoning:
         dice = Dice(key + b"reasoning")

@@ -30,6 +30,7 @@ from flexllm_mock.gemini import GeminiWire
 from flexllm_mock.models import ModelsWire
 from flexllm_mock.openai import OpenAIWire
 from flexllm_mock.requestlog import Outcome, RequestLog
+from flexllm_mock.scripted import Prescribed
 from flexllm_mock.unknown import UnknownEndpoint
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ class MockApp:
         return self._answered(endpoint, request, problem)
 
     def _answered(
-        self, endpoint: Endpoint, request: ApiRequest, problem: ApiError | None, literal: str | None = None
+        self, endpoint: Endpoint, request: ApiRequest, problem: ApiError | None, literal: Prescribed | None = None
     ) -> Reply:
         try:
             if problem is not None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 from urllib.parse import parse_qsl
 
+from flexllm_mock.scripted import Prescribed
+
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -100,8 +102,8 @@ class Endpoint(Protocol):
         """Parse the body and fill in `payload`, `model` and `digest`; raises ApiError for a body that is not valid."""
         ...
 
-    def reply(self, request: ApiRequest, literal: str | None = None) -> Reply:
-        """Answer a request that was read, with the given text if there is one; raises ApiError."""
+    def reply(self, request: ApiRequest, literal: Prescribed | None = None) -> Reply:
+        """Answer a request that was read, with the given answer if there is one; raises ApiError."""
         ...
 
     def refuse(self, request: ApiRequest, problem: ApiError) -> Reply:

@@ -16,6 +16,7 @@ from flexllm_mock.google_errors import GoogleErrors
 from flexllm_mock.identity import answer_key, content_digest
 from flexllm_mock.jsontext import read_object
 from flexllm_mock.scalars import SchemaError
+from flexllm_mock.scripted import Prescribed
 from flexllm_mock.signatures import Signer
 
 # What neither changes the text of an answer nor is in the digest already.
@@ -84,13 +85,13 @@ class MessagesEndpoint(ClaudeErrors):
     def _body_and_version(self, request: ApiRequest) -> tuple[dict[str, Any], object]:
         return request.payload or {}, header(request, b"anthropic-version")
 
-    def reply(self, request: ApiRequest, literal: str | None = None) -> Reply:
+    def reply(self, request: ApiRequest, literal: Prescribed | None = None) -> Reply:
         """Answer a messages request, whole or as a stream."""
         call = self._parse(request)
         others = {name: value for name, value in (request.payload or {}).items() if name not in _NOT_IN_KEY}
         key = call.question.key = answer_key(self._key, request.digest, others)
         if literal is not None:
-            call.question.prescribe(literal)
+            call.follow(call.question.prescribe(literal))
         try:
             [choice] = answer(call.question)
         except SchemaError as error:
@@ -118,7 +119,7 @@ class CountEndpoint(MessagesEndpoint):
         super().read(request)
         request.digest = None
 
-    def reply(self, request: ApiRequest, literal: str | None = None) -> Reply:
+    def reply(self, request: ApiRequest, literal: Prescribed | None = None) -> Reply:
         """Count the tokens of the prompt."""
         body = json.dumps({"input_tokens": self._parse(request, counting=True).usage.total}).encode()
         return Reply(200, self._request_id(request), body=body, id_header=REQUEST_ID_HEADER)

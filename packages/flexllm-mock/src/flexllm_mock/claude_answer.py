@@ -10,7 +10,7 @@ from flexllm_mock.claude_request import MessagesCall
 from flexllm_mock.jsontext import is_json, string
 
 _PING = 'event: ping\ndata: {"type":"ping"}\n\n'
-_STOP_REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
+_STOP_REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "content_filter": "refusal"}
 
 
 @dataclass(slots=True)
@@ -73,7 +73,7 @@ def _blocks(message: Message) -> list[_Block]:
     if choice.content:
         blocks.append(_Block("text", choice.content))
     for at, call in enumerate(choice.calls):
-        fields = {"id": f"toolu_{message.id[-20:]}{at:04x}", "name": call.name}
+        fields = {"id": call.id or f"toolu_{message.id[-20:]}{at:04x}", "name": call.name}
         blocks.append(_Block("tool_use", call.arguments, fields))
     return blocks
 
@@ -101,8 +101,8 @@ def _empty(block: _Block) -> str:
 
 
 def _tool_use(block: _Block, arguments: str) -> str:
-    name, mark = string(block.fields["name"]), block.fields["id"]
-    return f'{{"type":"tool_use","id":"{mark}","name":{name},"input":{arguments}}}'
+    name, mark = string(block.fields["name"]), string(block.fields["id"])
+    return f'{{"type":"tool_use","id":{mark},"name":{name},"input":{arguments}}}'
 
 
 def _token_delta(message: Message, block: _Block, index: int, token: str) -> str:
@@ -133,7 +133,8 @@ def _stop(message: Message) -> str:
     stopped = message.choice.stop_text
     if stopped is not None:
         return f'"stop_reason":"stop_sequence","stop_sequence":{string(stopped)}'
-    return f'"stop_reason":"{_STOP_REASONS[message.choice.finish_reason]}","stop_sequence":null'
+    reason = "content_filter" if message.choice.refuses else message.choice.finish_reason
+    return f'"stop_reason":{string(_STOP_REASONS.get(reason, reason))},"stop_sequence":null'
 
 
 def _prompt(message: Message, *, totals: bool = False) -> str:
@@ -151,5 +152,5 @@ def _prompt(message: Message, *, totals: bool = False) -> str:
 
 def _generated(message: Message) -> str:
     choice = message.choice
-    details = f'"output_tokens_details":{{"thinking_tokens":{len(choice.reasoning)}}}'
-    return f'"output_tokens":{choice.size},{details}'
+    details = f'"output_tokens_details":{{"thinking_tokens":{choice.reasoning_tokens}}}'
+    return f'"output_tokens":{choice.output_tokens},{details}'

@@ -8,6 +8,7 @@ from typing import Any
 from flexllm_mock.asgi import ApiError, ApiRequest, Reply, query_fields
 from flexllm_mock.claude_errors import REQUEST_ID_HEADER, ClaudeErrors, invalid, unknown_model
 from flexllm_mock.config import MockConfig
+from flexllm_mock.scripted import Prescribed
 
 _DEFAULT_LIMIT, _MOST = 20, 1000
 _CREATED = "2025-11-20T00:00:00Z"
@@ -43,7 +44,7 @@ class ClaudeModelsEndpoint(ClaudeErrors):
         """Take the name of the model from the path."""
         request.model = request.path.partition("/models/")[2] or None
 
-    def reply(self, request: ApiRequest, literal: str | None = None) -> Reply:
+    def reply(self, request: ApiRequest, literal: Prescribed | None = None) -> Reply:
         """List a page of models, or describe one."""
         if request.model is None:
             found = self._page(dict(query_fields(request.query)))

@@ -12,6 +12,7 @@ from flexllm_mock.claude_content import Block, SignatureCheck, Turn, as_blocks, 
 from flexllm_mock.claude_errors import invalid, missing, wrong
 from flexllm_mock.claude_tokens import PromptUsage, prompt_usage
 from flexllm_mock.claude_tools import offer_tools
+from flexllm_mock.scripted import ScriptedAnswer
 
 STRICT_SAMPLING_VERSION = "2026-10-21"
 """From this `anthropic-version` on, sampling parameters are refused."""
@@ -41,6 +42,16 @@ class MessagesCall:
     usage: PromptUsage
     stream: bool = False
     shows_thinking: bool = True
+
+    def follow(self, script: ScriptedAnswer | None) -> None:
+        """Report the model and the prompt's tokens that a script prescribes."""
+        if script is None:
+            return
+        self.model = script.model or self.model
+        usage = script.usage
+        if usage.prompt_tokens is not None:
+            new = max(0, usage.prompt_tokens - usage.cached_tokens - usage.cache_write_tokens)
+            self.usage = PromptUsage(new, usage.cached_tokens, usage.cache_write_tokens)
 
 
 def parse_messages(

@@ -8,6 +8,7 @@ from typing import Any
 from flexllm_mock.asgi import ApiRequest, Endpoint, Reply
 from flexllm_mock.config import MockConfig
 from flexllm_mock.openai_errors import OpenAIErrors
+from flexllm_mock.scripted import Prescribed
 
 _OPENROUTER_KEY = {
     "data": {
@@ -95,6 +96,6 @@ class CreditsEndpoint(OpenAIErrors):
     def read(self, request: ApiRequest) -> None:
         """There is nothing to read."""
 
-    def reply(self, request: ApiRequest, literal: str | None = None) -> Reply:
+    def reply(self, request: ApiRequest, literal: Prescribed | None = None) -> Reply:
         """Tell what is left."""
         return Reply(200, self._request_id(request), body=self._body)

@@ -17,6 +17,7 @@ from flexllm_mock.google_errors import GoogleErrors
 from flexllm_mock.identity import answer_key, content_digest
 from flexllm_mock.jsontext import read_object
 from flexllm_mock.scalars import SchemaError
+from flexllm_mock.scripted import Prescribed
 from flexllm_mock.signatures import Signer
 
 _PATH = re.compile(
@@ -72,7 +73,7 @@ class GenerateEndpoint(GoogleErrors):
             content["systemInstruction"] = payload["systemInstruction"]
         request.digest = content_digest(content)
 
-    def reply(self, request: ApiRequest, literal: str | None = None) -> Reply:
+    def reply(self, request: ApiRequest, literal: Prescribed | None = None) -> Reply:
         """Answer with one document."""
         generation = self._generate(request, literal)
         longest = max([choice.size for choice in generation.choices])
@@ -84,12 +85,12 @@ class GenerateEndpoint(GoogleErrors):
             raise ApiError(404, f"models/{model} is not found, or is not supported for this method.")
         return parse_generate(payload, model, self._config.response_len, partial(self._signer.made, content=model))
 
-    def _generate(self, request: ApiRequest, literal: str | None) -> Generation:
+    def _generate(self, request: ApiRequest, literal: Prescribed | None) -> Generation:
         payload = request.payload or {}
         call = self._parse(request, payload)
         key = call.question.key = answer_key(self._key, request.digest, _key_fields(payload))
         if literal is not None:
-            call.question.prescribe(literal)
+            call.follow(call.question.prescribe(literal))
         try:
             choices = answer(call.question)
         except SchemaError as error:
@@ -107,7 +108,7 @@ class StreamEndpoint(GenerateEndpoint):
         request.event_stream = _wants_events(request)
         super().read(request)
 
-    def reply(self, request: ApiRequest, literal: str | None = None) -> Reply:
+    def reply(self, request: ApiRequest, literal: Prescribed | None = None) -> Reply:
         """Answer with a stream."""
         steps = chunks(self._generate(request, literal))
         if request.event_stream:
@@ -134,7 +135,7 @@ class CountEndpoint(GenerateEndpoint):
         super().read(request)
         request.digest = None
 
-    def reply(self, request: ApiRequest, literal: str | None = None) -> Reply:
+    def reply(self, request: ApiRequest, literal: Prescribed | None = None) -> Reply:
         """Count the tokens of the prompt."""
         payload = request.payload or {}
         inner = payload.get("generateContentRequest")

@@ -9,7 +9,7 @@ from flexllm_mock.answers import Choice, ToolCall
 from flexllm_mock.gemini_request import GeminiCall
 from flexllm_mock.jsontext import is_json, string
 
-_FINISH_REASONS = {"stop": "STOP", "tool_calls": "STOP", "length": "MAX_TOKENS"}
+_FINISH_REASONS = {"stop": "STOP", "tool_calls": "STOP", "length": "MAX_TOKENS", "content_filter": "SAFETY"}
 
 
 @dataclass(slots=True)
@@ -35,11 +35,11 @@ class _Chunk:
 def document(generation: Generation) -> str:
     """Write the answer as one GenerateContentResponse."""
     candidates = [
-        _candidate(index, ",".join(_parts(generation, index)), _FINISH_REASONS[choice.finish_reason])
+        _candidate(index, ",".join(_parts(generation, index)), _finish(choice))
         for index, choice in enumerate(generation.choices)
     ]
-    thoughts = sum([len(choice.reasoning) for choice in generation.choices])
-    tokens = sum([choice.size for choice in generation.choices]) - thoughts
+    thoughts = sum([choice.reasoning_tokens for choice in generation.choices])
+    tokens = sum([choice.output_tokens for choice in generation.choices]) - thoughts
     return _response(generation, candidates, thoughts, tokens)
 
 
@@ -72,8 +72,16 @@ def _steps(generation: Generation, index: int) -> list[_Chunk]:
         steps.append(_Chunk(_function_call(generation, index, at, call) if _is_whole(choice, call) else "", tokens=1))
     signature = _signature(generation, index) if choice.content else ""
     closing = f'{{"text":""{signature}}}' if choice.size else ""
-    steps.append(_Chunk(closing, finish=_FINISH_REASONS[choice.finish_reason]))
+    # What a script prescribes to report may differ from what was sent: the end makes up for it.
+    thoughts = choice.reasoning_tokens - len(choice.reasoning)
+    tokens = choice.output_tokens - choice.size - thoughts
+    steps.append(_Chunk(closing, thoughts, tokens, _finish(choice)))
     return steps
+
+
+def _finish(choice: Choice) -> str:
+    reason = "content_filter" if choice.refuses else choice.finish_reason
+    return _FINISH_REASONS.get(reason, reason)
 
 
 def _parts(generation: Generation, index: int) -> list[str]:
@@ -89,8 +97,9 @@ def _parts(generation: Generation, index: int) -> list[str]:
 
 
 def _is_whole(choice: Choice, call: ToolCall) -> bool:
-    """Tell a call from one whose arguments a limit has cut, which cannot be sent: they are an object, not its text."""
-    return choice.finish_reason != "length" or is_json("".join(call.arguments))
+    """Tell a call from one with cut or broken arguments, which cannot be sent: they are an object, not its text."""
+    drawn = choice.script is None and choice.finish_reason != "length"
+    return drawn or is_json("".join(call.arguments))
 
 
 def _thought(text: str) -> str:
@@ -111,14 +120,14 @@ def _signature(generation: Generation, index: int) -> str:
 def _function_call(generation: Generation, index: int, at: int, call: ToolCall) -> str:
     # Of parallel calls only the first is signed.
     signature = "" if at else f',"thoughtSignature":"{generation.signatures[index]}"'
-    mark = f"{generation.id[:12]}{at << 8 | index:04x}"
+    mark = string(call.id or f"{generation.id[:12]}{at << 8 | index:04x}")
     arguments = "".join(call.arguments)
-    return f'{{"functionCall":{{"id":"{mark}","name":{string(call.name)},"args":{arguments}}}{signature}}}'
+    return f'{{"functionCall":{{"id":{mark},"name":{string(call.name)},"args":{arguments}}}{signature}}}'
 
 
 def _candidate(index: int, parts: str, finish: str) -> str:
     listed = f'"parts":[{parts}],' if parts else ""
-    reason = f'"finishReason":"{finish}",' if finish else ""
+    reason = f'"finishReason":{string(finish)},' if finish else ""
     return f'{{"content":{{{listed}"role":"model"}},{reason}"index":{index}}}'
 
 

@@ -10,6 +10,7 @@ from flexllm_mock.asgi import ApiError, ApiRequest, Reply, query_fields
 from flexllm_mock.config import MockConfig
 from flexllm_mock.gemini_fields import camel_case
 from flexllm_mock.google_errors import GoogleErrors, wrong
+from flexllm_mock.scripted import Prescribed
 
 _DEFAULT_SIZE, _MOST = 50, 1000
 _TOKEN_PREFIX = b"page:"
@@ -31,7 +32,7 @@ class GeminiModelsEndpoint(GoogleErrors):
         """Take the name of the model from the path."""
         request.model = request.path.partition("/models/")[2] or None
 
-    def reply(self, request: ApiRequest, literal: str | None = None) -> Reply:
+    def reply(self, request: ApiRequest, literal: Prescribed | None = None) -> Reply:
         """List a page of models, or describe one."""
         if request.model is None:
             found = self._page({camel_case(name): value for name, value in query_fields(request.query)})

@@ -13,6 +13,7 @@ from flexllm_mock.gemini_schema import json_schema
 from flexllm_mock.gemini_tools import Declarations, read_tools
 from flexllm_mock.google_errors import invalid, wrong
 from flexllm_mock.scalars import SchemaError
+from flexllm_mock.scripted import ScriptedAnswer
 from flexllm_mock.tokens import MESSAGE_OVERHEAD, cached_part, content_tokens
 
 _LEVELS = ("MINIMAL", "LOW", "MEDIUM", "HIGH", "XHIGH")
@@ -37,6 +38,14 @@ class GeminiCall:
     prompt: dict[str, int] = field(default_factory=dict)
     cached_tokens: int = 0
     shows_thoughts: bool = False
+
+    def follow(self, script: ScriptedAnswer | None) -> None:
+        """Report the model and the prompt's tokens that a script prescribes."""
+        if script is None:
+            return
+        self.model = script.model or self.model
+        if script.usage.prompt_tokens is not None:
+            self.prompt, self.cached_tokens = {"TEXT": script.usage.prompt_tokens}, script.usage.cached_tokens
 
     @property
     def prompt_tokens(self) -> int:

@@ -9,6 +9,7 @@ from flexllm_mock.claude_models import ClaudeModelsEndpoint
 from flexllm_mock.config import MockConfig
 from flexllm_mock.gemini_models import GeminiModelsEndpoint
 from flexllm_mock.openai_models import OpenAIModelsEndpoint
+from flexllm_mock.scripted import Prescribed
 from flexllm_mock.vendor import Vendor, vendor_of
 
 _PATH = re.compile(r".*/models(/.+)?")
@@ -43,7 +44,7 @@ class ModelsEndpoint:
         """Take the name of the model from the path."""
         self._lists[vendor_of(request)].read(request)
 
-    def reply(self, request: ApiRequest, literal: str | None = None) -> Reply:
+    def reply(self, request: ApiRequest, literal: Prescribed | None = None) -> Reply:
         """List the models, or describe one."""
         return self._lists[vendor_of(request)].reply(request, literal)
 

@@ -16,6 +16,7 @@ from flexllm_mock.openai_errors import OpenAIErrors, unknown_model
 from flexllm_mock.openai_models import CREATED
 from flexllm_mock.openai_request import ChatCall, parse_chat
 from flexllm_mock.scalars import SchemaError
+from flexllm_mock.scripted import Prescribed
 
 # What neither changes the text of an answer nor is in the digest already.
 _NOT_IN_KEY = frozenset(
@@ -60,7 +61,7 @@ class ChatEndpoint(OpenAIErrors):
         request.digest = content_digest({"messages": payload.get("messages"), "model": model})
         request.event_stream = payload.get("stream") is True
 
-    def reply(self, request: ApiRequest, literal: str | None = None) -> Reply:
+    def reply(self, request: ApiRequest, literal: Prescribed | None = None) -> Reply:
         """Answer a chat request, whole or as a stream."""
         call = parse_chat(request.payload or {}, self._config.response_len)
         if self._config.strict_models and call.model not in self._config.models:
@@ -68,7 +69,7 @@ class ChatEndpoint(OpenAIErrors):
         others = {name: value for name, value in (request.payload or {}).items() if name not in _NOT_IN_KEY}
         key = call.question.key = answer_key(self._key, request.digest, others)
         if literal is not None:
-            call.question.prescribe(literal)
+            call.follow(call.question.prescribe(literal))
         try:
             choices = answer(call.question)
         except SchemaError as error:

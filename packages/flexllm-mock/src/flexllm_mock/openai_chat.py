@@ -29,7 +29,7 @@ def document(completion: Completion) -> str:
     choices = ",".join(
         [
             f'{{"index":{index},"message":{_message(completion, index, choice)},"logprobs":null,'
-            f'"finish_reason":"{choice.finish_reason}"}}'
+            f'"finish_reason":{string(choice.finish_reason)}}}'
             for index, choice in enumerate(completion.choices)
         ]
     )
@@ -57,7 +57,7 @@ def chunks(completion: Completion) -> list[str]:
         end = f'}},"finish_reason":null}}{tail}'
         opening += start + _first_delta(completion, index, choice) + end
         columns.append(_token_events(completion, index, choice, start, end))
-        closing += f'{start}}},"finish_reason":"{choice.finish_reason}"}}{tail}'
+        closing += f'{start}}},"finish_reason":{string(choice.finish_reason)}}}{tail}'
     if call.include_usage:
         closing += f'{head}],"usage":{_usage(completion)}}}\n\n'
     steps = columns[0] if len(columns) == 1 else ["".join(row) for row in zip_longest(*columns, fillvalue="")]
@@ -70,20 +70,21 @@ def chunks(completion: Completion) -> list[str]:
 
 def _token_events(completion: Completion, index: int, choice: Choice, start: str, end: str) -> list[str]:
     events = [f'{start}"reasoning_content":{string(token)}{end}' for token in choice.reasoning]
-    events += [f'{start}"content":{string(token)}{end}' for token in choice.content]
+    name = "refusal" if choice.refuses else "content"
+    events += [f'{start}"{name}":{string(token)}{end}' for token in choice.content]
     for at, call in enumerate(choice.calls):
         parts = [
             f'{start}"tool_calls":[{{"index":{at},"function":{{"arguments":{string(token)}}}}}]{end}'
             for token in call.arguments
         ]
-        if at or choice.reasoning:  # else the first delta begins the call
-            parts[0] = f"{start}{_tool_header(completion, index, at, call)}{end}{parts[0]}"
+        if at or choice.reasoning or choice.content:  # else the first delta begins the call
+            parts[:1] = [f"{start}{_tool_header(completion, index, at, call)}{end}{''.join(parts[:1])}"]
         events += parts
     return events
 
 
 def _first_delta(completion: Completion, index: int, choice: Choice) -> str:
-    if not choice.calls:
+    if not choice.calls or choice.content:
         return '"role":"assistant","content":""'
     if choice.reasoning:
         return '"role":"assistant","content":null'  # the call itself begins after the reasoning
@@ -92,36 +93,39 @@ def _first_delta(completion: Completion, index: int, choice: Choice) -> str:
 
 def _tool_header(completion: Completion, index: int, at: int, call: ToolCall) -> str:
     return (
-        f'"tool_calls":[{{"index":{at},"id":"{_call_id(completion, index, at)}","type":"function",'
+        f'"tool_calls":[{{"index":{at},"id":{_call_id(completion, index, at, call)},"type":"function",'
         f'"function":{{"name":{string(call.name)},"arguments":""}}}}]'
     )
 
 
 def _message(completion: Completion, index: int, choice: Choice) -> str:
     reasoning = f',"reasoning_content":{string("".join(choice.reasoning))}' if choice.reasoning else ""
+    content = string("".join(choice.content)) if choice.content or not choice.calls else "null"
+    refusal = "null"
+    if choice.refuses:
+        content, refusal = "null", content
     if not choice.calls:
-        content = string("".join(choice.content))
-        return f'{{"role":"assistant","content":{content},"refusal":null{reasoning}}}'
+        return f'{{"role":"assistant","content":{content},"refusal":{refusal}{reasoning}}}'
     calls = ",".join(
         [
-            f'{{"id":"{_call_id(completion, index, at)}","type":"function","function":'
+            f'{{"id":{_call_id(completion, index, at, call)},"type":"function","function":'
             f'{{"name":{string(call.name)},"arguments":{string("".join(call.arguments))}}}}}'
             for at, call in enumerate(choice.calls)
         ]
     )
-    return f'{{"role":"assistant","content":null,"refusal":null{reasoning},"tool_calls":[{calls}]}}'
+    return f'{{"role":"assistant","content":{content},"refusal":{refusal}{reasoning},"tool_calls":[{calls}]}}'
 
 
-def _call_id(completion: Completion, index: int, at: int) -> str:
-    return f"call_{completion.id[-20:]}{at << 8 | index:04x}"
+def _call_id(completion: Completion, index: int, at: int, call: ToolCall) -> str:
+    return string(call.id or f"call_{completion.id[-20:]}{at << 8 | index:04x}")
 
 
 def _usage(completion: Completion) -> str:
     prompt = completion.call.prompt_tokens
     generated = thought = 0
     for choice in completion.choices:
-        generated += choice.size
-        thought += len(choice.reasoning)
+        generated += choice.output_tokens
+        thought += choice.reasoning_tokens
     return (
         f'{{"prompt_tokens":{prompt},"completion_tokens":{generated},"total_tokens":{prompt + generated},'
         f'"prompt_tokens_details":{{"cached_tokens":{completion.call.cached_tokens},"audio_tokens":0}},'

@@ -15,6 +15,7 @@ from flexllm_mock.openai_errors import OpenAIErrors, unknown_model
 from flexllm_mock.openai_inputs import Input, input_tokens, read_inputs
 from flexllm_mock.openai_models import CREATED
 from flexllm_mock.openai_parameters import MAX_CHOICES, boolean, invalid, mapping, missing, read_stops, whole_number
+from flexllm_mock.scripted import Prescribed
 
 _DEFAULT_MAX_TOKENS = 16
 # What neither changes the text of an answer nor is in the digest already.
@@ -53,7 +54,7 @@ class CompletionsEndpoint(OpenAIErrors):
         request.digest = content_digest({"model": model, "prompt": payload.get("prompt")})
         request.event_stream = payload.get("stream") is True
 
-    def reply(self, request: ApiRequest, literal: str | None = None) -> Reply:
+    def reply(self, request: ApiRequest, literal: Prescribed | None = None) -> Reply:
         """Answer a completions request, whole or as a stream."""
         payload = request.payload or {}
         call = _parse(payload, self._config.response_len)
@@ -62,7 +63,8 @@ class CompletionsEndpoint(OpenAIErrors):
         others = {name: value for name, value in payload.items() if name not in _NOT_IN_KEY}
         key = answer_key(self._key, request.digest, others)
         if literal is not None:
-            call.question.prescribe(literal)
+            script = call.question.prescribe(literal)
+            call.model = (script and script.model) or call.model
         choices: list[Choice] = []
         for at, prompt in enumerate(call.prompts):
             question = replace(call.question, key=key + at.to_bytes(4, "big") if at else key)
@@ -144,6 +146,9 @@ def _as_text(prompt: Input) -> str:
 
 
 def _usage(call: _Call, choices: list[Choice]) -> str:
-    prompt = sum([input_tokens(each) for each in call.prompts])
-    generated = sum([choice.size for choice in choices])
+    script = call.question.script
+    prompt = script.usage.prompt_tokens if script is not None else None
+    if prompt is None:
+        prompt = sum([input_tokens(each) for each in call.prompts])
+    generated = sum([choice.output_tokens for choice in choices])
     return f'{{"prompt_tokens":{prompt},"completion_tokens":{generated},"total_tokens":{prompt + generated}}}'

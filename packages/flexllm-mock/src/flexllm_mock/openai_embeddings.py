@@ -12,6 +12,7 @@ from flexllm_mock.jsontext import canonical, read_object, string
 from flexllm_mock.openai_errors import OpenAIErrors, unknown_model
 from flexllm_mock.openai_inputs import Input, input_tokens, read_inputs
 from flexllm_mock.openai_parameters import invalid, missing, whole_number
+from flexllm_mock.scripted import Prescribed
 
 _DEFAULT_DIMENSIONS, _MAX_DIMENSIONS = 1536, 4096
 _FORMATS = ("float", "base64")
@@ -35,7 +36,7 @@ class EmbeddingsEndpoint(OpenAIErrors):
             request.model = model
         request.digest = content_digest({"input": payload.get("input"), "model": model})
 
-    def reply(self, request: ApiRequest, literal: str | None = None) -> Reply:
+    def reply(self, request: ApiRequest, literal: Prescribed | None = None) -> Reply:
         """Answer with a vector for each input, the same for the same text wherever it stands."""
         payload = request.payload or {}
         model = payload.get("model")

@@ -8,6 +8,7 @@ from typing import Any
 from flexllm_mock.asgi import ApiRequest, Reply
 from flexllm_mock.config import MockConfig
 from flexllm_mock.openai_errors import OpenAIErrors, unknown_model
+from flexllm_mock.scripted import Prescribed
 
 CREATED = 1_763_600_000
 """Every `created`, in seconds since 1970: a clock would make equal requests differ."""
@@ -28,7 +29,7 @@ class OpenAIModelsEndpoint(OpenAIErrors):
         _, _, name = request.path.partition("/models/")
         request.model = name or None
 
-    def reply(self, request: ApiRequest, literal: str | None = None) -> Reply:
+    def reply(self, request: ApiRequest, literal: Prescribed | None = None) -> Reply:
         """List the models, or describe one."""
         described = [
             {"id": name, "object": "model", "created": CREATED, "owned_by": "flexllm-mock"} for name in self._models

@@ -8,6 +8,7 @@ from typing import Any
 from flexllm_mock.answers import ECHO_MODEL, AnswerRequest
 from flexllm_mock.asgi import ApiError
 from flexllm_mock.openai_parameters import MAX_CHOICES, boolean, invalid, mapping, missing, read_stops, whole_number
+from flexllm_mock.scripted import ScriptedAnswer
 from flexllm_mock.tokens import cached_tokens, content_tokens, prompt_tokens
 from flexllm_mock.tools import NO_PARAMETERS, Tool
 
@@ -29,6 +30,14 @@ class ChatCall:
     stream: bool = False
     include_usage: bool = False
     schema_place: str = "response_format"
+
+    def follow(self, script: ScriptedAnswer | None) -> None:
+        """Report the model and the prompt's tokens that a script prescribes."""
+        if script is None:
+            return
+        self.model = script.model or self.model
+        if script.usage.prompt_tokens is not None:
+            self.prompt_tokens, self.cached_tokens = script.usage.prompt_tokens, script.usage.cached_tokens
 
 
 def parse_chat(payload: dict[str, Any], response_len: tuple[int, int]) -> ChatCall:

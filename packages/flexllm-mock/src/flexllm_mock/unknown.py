@@ -6,6 +6,7 @@ from flexllm_mock.asgi import ApiError, ApiRequest, Reply
 from flexllm_mock.claude_errors import ClaudeErrors
 from flexllm_mock.google_errors import GoogleErrors
 from flexllm_mock.openai_errors import OpenAIErrors
+from flexllm_mock.scripted import Prescribed
 from flexllm_mock.vendor import Vendor, vendor_of
 
 
@@ -23,7 +24,7 @@ class UnknownEndpoint:
     def read(self, request: ApiRequest) -> None:
         """Accept any body."""
 
-    def reply(self, request: ApiRequest, literal: str | None = None) -> Reply:
+    def reply(self, request: ApiRequest, literal: Prescribed | None = None) -> Reply:
         """Answer 404."""
         raise ApiError(404, f"Unknown path: {request.method} {request.path}", code="unknown_url")
 
