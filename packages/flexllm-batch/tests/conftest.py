@@ -13,7 +13,7 @@ import pytest
 
 from flexllm_batch.batch import Batch, BatchSettings
 from flexllm_batch.client import LLMClient
-from flexllm_batch.sources import JsonLines
+from flexllm_batch.json_source import JsonLines
 from flexllm_core.requests import ChatRequest
 from flexllm_core.results import ChatCompletionResult, StreamEvent, Usage
 

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from flexllm_batch import compaction, output_lock
 from flexllm_batch.batch import Batch, BatchSettings
 from flexllm_batch.journal import Journal
+from flexllm_batch.json_source import JsonLines
 from flexllm_batch.records import RowShape, read_record
-from flexllm_batch.sources import JsonLines
 from flexllm_core.errors import JournalConflictError, JournalError, LLMRequestError
 
 Rows = list[dict[str, Any]]

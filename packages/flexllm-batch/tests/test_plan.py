@@ -11,10 +11,10 @@ import pytest
 
 from flexllm_batch.answers import AnswerIndex
 from flexllm_batch.batch import Batch, BatchSettings
+from flexllm_batch.json_source import JsonLines
 from flexllm_batch.lines import success_line
 from flexllm_batch.plan import Plan, RowOffsets, make_plan
 from flexllm_batch.records import Record
-from flexllm_batch.sources import JsonLines
 from flexllm_core.errors import InputError, JournalConflictError
 from flexllm_core.requests import ChatRequest
 from flexllm_core.results import ChatCompletionResult

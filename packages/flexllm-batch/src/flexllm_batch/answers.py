@@ -70,7 +70,7 @@ class AnswerIndex:
 
     def _search(self, high: int, low: int) -> int:
         if self._order is None:
-            self._order = array("I", sorted(range(len(self._high)), key=self._high.__getitem__))
+            self._order = self._sorted_lines()
             self._cursors = array("I", range(len(self._high)))
         order, highs = self._order, self._high
         first = bisect_left(order, high, key=highs.__getitem__)
@@ -86,6 +86,16 @@ class AnswerIndex:
                 return order[place]
             place += 1
         return -1
+
+    def _sorted_lines(self) -> array[int]:
+        """The lines by their fingerprints, sorted part by part: a list of all would take ten times as much memory."""
+        parts = [array("I") for _ in range(256)]
+        for line, high in enumerate(self._high):
+            parts[high >> 56].append(line)
+        order = array("I")
+        for part in parts:
+            order.extend(sorted(part, key=self._high.__getitem__))
+        return order
 
     def unclaimed(self) -> int:
         """How many lines answer no row."""

@@ -11,14 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from flexllm_batch.answers import AnswerIndex
+from flexllm_batch.journal import in_thread
 from flexllm_batch.journal import read_line as read_line_at
+from flexllm_batch.json_source import SpooledLines
 from flexllm_batch.lines import error_line, success_line
 from flexllm_batch.output import OutputFile
 from flexllm_batch.plan import OnBadRow, Plan, ResumeMode, make_plan
 from flexllm_batch.progress import NoProgress, Progress
 from flexllm_batch.records import Record, RowShape
+from flexllm_batch.row_files import RowSource
 from flexllm_batch.runner import Outcome, Runner
-from flexllm_batch.sources import MessageStream, RowSource, SpooledLines, read_records
+from flexllm_batch.sources import MessageStream, read_records
 from flexllm_batch.stats import RunStats
 from flexllm_batch.stop_rules import FailureLimit, StopRules
 from flexllm_core.errors import InputError
@@ -139,8 +142,8 @@ class Batch:
             InputError: A row cannot be asked, and `on_bad_row` is `fail`.
             JournalError: The output cannot be used.
         """
-        answers = self.output.open() if self.output else AnswerIndex()
         try:
+            answers = await in_thread(self.output.open) if self.output else AnswerIndex()
             if isinstance(self.source, MessageStream) and len(answers):
                 self.source = await self.source.spool()
             if isinstance(self.source, MessageStream):
@@ -206,8 +209,8 @@ class Batch:
                 self.output.start()
             at_end.callback(self.progress.stop)
             self.progress.start(self.stats, lambda: self.runner.in_flight)
-            for note in self.output.notes if self.output else ():
-                self.progress.note(note)
+            if self.output is not None:
+                self.output.tell(self.progress.note)
             try:
                 await self.runner.run(self._todo())
                 self._exhausted = not self.runner.stopped

@@ -14,8 +14,9 @@ from flexllm_batch.batch_options import BatchOptions, batch_settings, check_batc
 from flexllm_batch.cost import CostReport, Metered
 from flexllm_batch.items import BatchItem, item_from_line
 from flexllm_batch.progress import NoProgress, progress_for
+from flexllm_batch.row_files import RowSource
 from flexllm_batch.runner import Outcome
-from flexllm_batch.sources import MessageLists, MessageStream, RowSource
+from flexllm_batch.sources import MessageLists, MessageStream
 from flexllm_core.errors import ConfigError, InputError
 from flexllm_core.json_codec import decode_json
 from flexllm_core.messages import MessagesInput

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import threading
 from collections.abc import Callable, Iterable
@@ -29,11 +30,17 @@ class Journal:
     Args:
         path: The file; made if it does not exist.
         flush_interval: Seconds between two syncs while there is something to sync.
+
+    Attributes:
+        note: Is called with what the user must know.
+        displaced: Another file has taken the path; `path` is where the lines are now.
     """
 
     def __init__(self, path: Path, flush_interval: float = 1.0) -> None:
         self.path = path
         self.flush_interval = flush_interval
+        self.displaced = False
+        self.note: Callable[[str], object] = lambda _: None
         try:
             self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | _BINARY, 0o666)
             self.end = os.fstat(self.fd).st_size
@@ -82,6 +89,7 @@ class Journal:
         while True:
             await asyncio.sleep(self.flush_interval)
             await asyncio.to_thread(self.sync)
+            self.keep_path()
 
     async def stop_syncing(self) -> None:
         """End the syncing and sync what is left.
@@ -95,6 +103,7 @@ class Journal:
                 await asyncio.gather(self._syncing, return_exceptions=True)
                 self._syncing = None
         finally:
+            self.keep_path()
             await in_thread(self.sync)
         if self.failure is not None:
             raise self.failure
@@ -113,6 +122,46 @@ class Journal:
             except OSError as error:
                 # Retrying would lie: after a failed sync the system may have dropped the data already.
                 self.failure = JournalError(f"{self.path}: cannot be synced to disk: {error.strerror or error}")
+
+    def keep_path(self) -> None:
+        """See to it that what is written can be found: a file that was deleted meanwhile is put back.
+
+        If another file has taken its place that is left alone, and this one goes on beside it.
+        """
+        try:
+            there = self.path.stat()
+        except OSError:
+            there = None
+        try:
+            if there is not None and os.path.samestat(there, os.fstat(self.fd)):
+                return
+            path = self.path if there is None else free_name(self.path, ".rescued")
+            self._move_to(path)
+        except OSError as error:
+            self.failure = JournalError(f"{self.path}: was deleted, and cannot be put back: {error.strerror or error}")
+            return
+        self.displaced |= there is not None
+        what = (
+            "replaced by another file; this run's lines are now in" if there is not None else "deleted; it is back as"
+        )
+        self.note(f"{self.path}: while it was being written it was {what} {path}")
+        self.path = path
+
+    def _move_to(self, path: Path) -> None:
+        """Copy the open file, which may have no name any more, to a new one, and go on with that."""
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | _BINARY, 0o666)
+        try:
+            done = 0
+            while chunk := _pread(self.fd, 1 << 20, done):
+                view = memoryview(chunk)
+                while view:
+                    view = view[os.write(fd, view) :]
+                done += len(chunk)
+            with self._sync_lock:
+                os.dup2(fd, self.fd, inheritable=False)
+                self._dirty = self._new = True
+        finally:
+            os.close(fd)
 
     def close(self) -> None:
         """Close the file; a second call does nothing."""
@@ -146,6 +195,13 @@ def _pread(fd: int, size: int, offset: int) -> bytes:
         return os.pread(fd, size, offset)
     os.lseek(fd, offset, os.SEEK_SET)  # Windows; appending moves the position itself
     return os.read(fd, size)
+
+
+def free_name(path: Path, suffix: str) -> Path:
+    """A name beside `path` that no file has: with the suffix, and a number if that is taken."""
+    numbers = itertools.chain(("",), itertools.count(2))
+    names = (path.with_name(f"{path.name}{suffix}{number}") for number in numbers)
+    return next(name for name in names if not name.exists())
 
 
 def sync_folder(folder: Path) -> None:

@@ -106,6 +106,7 @@ class OutputFile:
             )
         self.offsets = plan.offsets
         self._stale = plan.stale
+        self.scan.answers = AnswerIndex()  # every answer has found its row or has none: the index can go
 
     def begin(self) -> None:
         """Open the file for the run, mended or emptied as the check decided; a second call does nothing.
@@ -119,6 +120,7 @@ class OutputFile:
             if self._overwrite:
                 self.path.unlink(missing_ok=True)
             self._journal = Journal(self.path, self._flush_interval)
+            self._journal.note = self.notes.append
             self.notes += repair(self.path, self._journal.fd, self.scan)
         except OSError as error:
             raise JournalError(f"{self.path}: cannot be mended: {error.strerror or error}") from error
@@ -148,6 +150,13 @@ class OutputFile:
         self.offsets.set(index, self.journal.append(line))
         self.scan.lines += 1
 
+    def tell(self, say: Callable[[str], object]) -> None:
+        """Say what was found so far, and from now on what happens to the file, through `say`."""
+        for note in self.notes:
+            say(note)
+        if self._journal is not None:
+            self._journal.note = say
+
     def start(self) -> None:
         """Begin to sync by group."""
         self.journal.start_syncing()
@@ -168,6 +177,12 @@ class OutputFile:
         if self._journal is None:
             return  # the run ended before it began to write
         await self._journal.stop_syncing()
+        self._journal.close()  # where open files cannot be renamed over, this one would stand in the way
+        if self._journal.displaced:
+            raise JournalError(
+                f"{self.path}: another file took its place while the run wrote it; "
+                f"what the run has answered is in {self._journal.path}"
+            )
         tidy = (
             not self._stale
             and not self.scan.bad

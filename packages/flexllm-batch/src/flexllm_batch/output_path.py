@@ -7,7 +7,7 @@ from pathlib import Path
 
 from flexllm_core.errors import JournalConflictError, JournalError
 
-SIDE_FILES = (".lock", ".tmp", ".bad", ".stale")
+SIDE_FILES = (".lock", ".tmp", ".bad", ".stale", ".journal", ".run.json")
 """What is written beside an output, by the ending put behind its name."""
 
 
