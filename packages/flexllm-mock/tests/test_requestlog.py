@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from flexllm_mock import FaultRule
-from flexllm_mock.asgi import ApiRequest
-from flexllm_mock.requestlog import RequestLog, masked
+from flexllm_mock.asgi import ApiRequest, Reply
+from flexllm_mock.masking import masked
+from flexllm_mock.requestlog import RequestLog
 
 
 def full_disk(log, entry):
@@ -172,15 +174,82 @@ def test_concurrent_requests_never_mix_lines(serve, tmp_path):
 
 
 def test_control_shows_requests_and_stats(client):
-    """The endpoints give what the server object gives, without bodies."""
+    """The endpoints give what the server object gives."""
     client.chat("hello", model="m\ud83d")
+    client.chat("more " * 1000)
     seen = client.get("/__mock__/requests").json
-    [logged] = seen["requests"]
+    logged, long = seen["requests"]
     assert (logged["model"], logged["status"], logged["outcome"]) == ("m\ud83d", 200, "answered")
-    assert "body" not in logged
+    assert json.loads(logged["body"])["messages"] == [{"role": "user", "content": "hello"}]
+    assert 0 <= logged["seconds"] < 60
+    assert (len(long["body"]), long["body_size"] > 5000) == (2000, True)
     stats = client.get("/__mock__/stats").json
-    assert stats["requests"] == seen["stats"]["requests"] == 1
-    assert stats["by_status"] == {"200": 1}
+    assert stats["requests"] == seen["stats"]["requests"] == 2
+    assert stats["by_status"] == {"200": 2}
+    [last] = client.get("/__mock__/requests?limit=1").json["requests"]
+    assert last["ordinal"] == 2
+    assert client.get("/__mock__/requests?limit=0").json["requests"] == []
+    assert client.get("/__mock__/requests?limit=x").error["message"].startswith("limit must be a whole number")
+
+
+def test_control_shows_no_key(client):
+    """Keys are masked wherever they were sent: in headers, in the URL, in the body, known or of the shape of one."""
+    note = "a-private-key-2 sk-proj-abcdef123"
+    body = {"model": "the a-private-key-1", "messages": [], "api_key": "plain", "note": note}
+    headers = {"Authorization": "Bearer a-private-key-1", "X-Debug": "used a-private-key-1", "X-Goog-Api-Key": "other"}
+    client.post("/v1/chat/completions?key=a-private-key-2&x=AIzaSyA1234567890&y=1", body, **headers)
+    shown = client.get("/__mock__/requests").body.decode()
+    for secret in ("private-key", "plain", "sk-proj", "AIzaSy", "other"):
+        assert secret not in shown
+    [logged] = json.loads(shown)["requests"]
+    assert logged["url"] == "/v1/chat/completions?key=***&x=***&y=1"
+    assert json.loads(logged["body"]) == {"model": "the ***", "messages": [], "api_key": "***", "note": "*** ***"}
+    assert logged["headers"]["x-debug"] == "used ***"
+    assert client.server.requests[0].url == logged["url"]
+    assert logged["model"] == "the ***"
+
+
+def test_body_that_is_no_text_is_shown(client):
+    """Bytes that are no UTF-8 do not break the list."""
+    client.post("/v1/chat/completions", b"\xff\xfe{")
+    [logged] = client.get("/__mock__/requests").json["requests"]
+    assert logged["body"] == "\ufffd\ufffd{"
+    assert client.server.requests[0].body == b"\xff\xfe{"
+
+
+def test_bodies_are_kept_up_to_a_size_in_all():
+    """Of the last requests only so many bodies are kept as fit into 8 MiB."""
+    log = RequestLog()
+    for _ in range(300):
+        entry = log.begin(ApiRequest("POST", "/", [], body=b"x" * 60_000), 0.0)
+        log.decided(entry, 200)
+        log.end(entry, "answered", 1.0)
+    kept = [logged.body is not None for logged in log.recent()]
+    assert kept == [False] * (300 - sum(kept)) + [True] * sum(kept)
+    assert sum(kept) == 8 * 1024 * 1024 // 60_000
+
+
+@pytest.mark.parametrize("status", [200, 500])
+def test_memory_of_the_log_is_bounded(status):
+    """A request takes less than 200 bytes of memory once the last thousand are full, so 100,000 less than 20 MB."""
+    log = RequestLog()
+
+    def pass_by(numbers):
+        for number in numbers:
+            request = ApiRequest("POST", "/v1/chat/completions", [(b"a", b"b" * 500)], body=b"c" * 500 + b"%d" % number)
+            request.digest = hashlib.blake2b(request.body, digest_size=16).digest()
+            entry = log.begin(request, number / 10_000)
+            log.decided(entry, status, Reply(status, b""))
+            log.end(entry, "answered", number / 10_000)
+
+    pass_by(range(10_000))
+    tracemalloc.start()
+    try:
+        pass_by(range(10_000, 30_000))
+        grown, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert grown / 20_000 < 200
 
 
 def test_control_adds_faults_and_resets(serve):

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from flexllm_mock.faults import FaultMatch, FaultRule
     from flexllm_mock.requestlog import LoggedRequest, MockStats
     from flexllm_mock.server import MockServer, MockServerError
+    from flexllm_mock.verdict import RuleResult, Verdict
 
 __all__ = [
     "FaultMatch",
@@ -20,6 +21,8 @@ __all__ = [
     "MockServer",
     "MockServerError",
     "MockStats",
+    "RuleResult",
+    "Verdict",
 ]
 
 _HOMES = {
@@ -31,6 +34,8 @@ _HOMES = {
     "MockServer": "server",
     "MockServerError": "server",
     "MockStats": "requestlog",
+    "RuleResult": "verdict",
+    "Verdict": "verdict",
 }
 
 

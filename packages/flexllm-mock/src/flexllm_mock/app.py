@@ -20,7 +20,7 @@ from flexllm_mock.asgi import (
     Send,
     Wire,
 )
-from flexllm_mock.auth import authorised, authorised_by_url, has_key
+from flexllm_mock.auth import authorised, authorised_by_url
 from flexllm_mock.claude import ClaudeWire
 from flexllm_mock.config import MockConfig
 from flexllm_mock.credits import CreditsWire
@@ -105,9 +105,8 @@ class MockApp:
             self.started = now
         query = scope.get("query_string", b"")
         request = ApiRequest(scope["method"], scope["path"], scope["headers"], query)
-        entry = self.log.begin(request, now - self.started)
-        if query and has_key(query):
-            self.log.count_key_in_url()
+        connection = scope.get("state", {}).get(CONNECTION_STATE)
+        entry = self.log.begin(request, now - self.started, connection, compared=endpoint.generates)
         outcome: Outcome = "cancelled"
         try:
             try:
@@ -115,16 +114,16 @@ class MockApp:
             except ClientLeftError:
                 self.log.decided(entry, None)
                 return
-            self.log.decided(entry, None if reply.disconnect == "before" else reply.status)
+            self.log.decided(entry, None if reply.disconnect == "before" else reply.status, reply)
             outcome = await deliver(
                 reply,
                 receive,
                 send,
                 token_rate=self.config.token_rate,
-                connection=scope.get("state", {}).get(CONNECTION_STATE),
+                connection=connection,
             )
         finally:
-            self.log.end(entry, outcome)
+            self.log.end(entry, outcome, asyncio.get_running_loop().time() - self.started)
 
     async def _receive_and_decide(self, endpoint: Endpoint, request: ApiRequest, receive: Receive) -> Reply:
         try:
@@ -179,6 +178,7 @@ class MockApp:
         if body is not None:
             reply = endpoint.refuse(request, plain_error(rule.status or 200))
             reply.body = body
+            reply.spoilt = True
             if rule.raw_body is not None and reply.status < 400 and request.event_stream:
                 reply.content_type = EVENT_STREAM_TYPE
             reply.headers += rule.raw_headers

@@ -46,7 +46,8 @@ class Reply:
 
     Either `body` is the whole answer, or `steps` are the pieces of a stream, one per token. `tokens` is the length that
     pacing gives to a whole answer; `delay` is in seconds, before the first byte. `request_id` goes out in the header
-    `id_header`, unless it is empty: not every vendor sends one.
+    `id_header`, unless it is empty: not every vendor sends one. `spoilt`: a fault made the answer one that its client
+    may well refuse and ask for again.
     """
 
     status: int
@@ -59,6 +60,7 @@ class Reply:
     headers: tuple[tuple[bytes, bytes], ...] = ()
     delay: float = 0.0
     disconnect: Disconnect | None = None
+    spoilt: bool = False
 
 
 def header(request: ApiRequest, name: bytes) -> str | None:

@@ -7,7 +7,7 @@ from hmac import compare_digest
 from flexllm_mock.asgi import Headers, query_fields
 
 _KEY_HEADERS = (b"x-api-key", b"api-key", b"x-goog-api-key")
-_KEY_PARAMETERS = ("key", "api_key", "api-key", "apikey", "access_token")
+KEY_PARAMETERS = ("key", "api_key", "api-key", "apikey", "access_token")
 
 
 def authorised(headers: Headers, key: bytes) -> bool:
@@ -32,4 +32,15 @@ def authorised_by_url(query: bytes, key: bytes) -> bool:
 
 def has_key(query: bytes) -> bool:
     """Tell whether a URL's query holds a key, right or wrong."""
-    return any(name.lower() in _KEY_PARAMETERS for name, _ in query_fields(query))
+    return any(name.lower() in KEY_PARAMETERS for name, _ in query_fields(query))
+
+
+def caller_of(headers: Headers, query: bytes) -> int | None:
+    """Return a number that stands for the key of a request, None when it has none: whose requests are one client's."""
+    for name, value in headers:
+        if name == b"authorization" or name in _KEY_HEADERS:
+            return hash(value)
+    for field, given in query_fields(query) if query else ():
+        if field.lower() in KEY_PARAMETERS:
+            return hash(given.encode())
+    return None

@@ -14,19 +14,30 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from flexllm_mock.faults import FaultRule
+from flexllm_mock.requestlog import LoggedRequest
+from flexllm_mock.verdict import judge, limit_from_text
 
 if TYPE_CHECKING:
     from flexllm_mock.app import MockApp
 
+_MOST_LISTED = 1_000
+_SHOWN_BODY = 2_000
+
 
 def control_app(mock: MockApp) -> Starlette:
-    """Return the application that serves `/__mock__/requests`, `stats`, `reset` and `faults` of a mock."""
+    """Return the application that serves `/__mock__/requests`, `stats`, `verdict`, `reset` and `faults` of a mock."""
 
-    async def requests(_: Request) -> Response:
-        listed = [asdict(logged) for logged in mock.log.recent()]
-        for shown in listed:
-            del shown["body"]  # may be private, large and no text at all; `MockServer.requests` has it
+    async def requests(request: Request) -> Response:
+        limit = _count(request.query_params.get("limit", str(_MOST_LISTED)))
+        listed = [_listed(logged) for logged in mock.log.recent(limit, hide_keys=True)]
         return _json({"requests": listed, "stats": asdict(mock.log.stats())})
+
+    async def verdict(request: Request) -> Response:
+        try:
+            limits = dict(limit_from_text(f"{name}={value}") for name, value in request.query_params.multi_items())
+            return _json(judge(mock.log.facts(), limits).as_dict())
+        except ValueError as error:
+            raise HTTPException(400, str(error)) from error
 
     async def stats(_: Request) -> Response:
         return _json(asdict(mock.log.stats()))
@@ -48,6 +59,7 @@ def control_app(mock: MockApp) -> Starlette:
         routes=[
             Route("/__mock__/requests", requests, methods=["GET"]),
             Route("/__mock__/stats", stats, methods=["GET"]),
+            Route("/__mock__/verdict", verdict, methods=["GET"]),
             Route("/__mock__/reset", reset, methods=["POST"]),
             Route("/__mock__/faults", faults, methods=["POST"]),
         ],
@@ -65,6 +77,19 @@ def rules_from_json(value: object) -> list[FaultRule]:
         except ValueError as error:
             raise ValueError(f"rule {at}: {error}") from None
     return rules
+
+
+def _listed(logged: LoggedRequest) -> dict[str, Any]:
+    """Return a request whose keys are masked as JSON values, with the beginning of its body as text."""
+    shown = asdict(logged)
+    shown["body"] = None if logged.body is None else logged.body.decode("utf-8", "replace")[:_SHOWN_BODY]
+    return shown
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 9:
+        raise HTTPException(400, f"limit must be a whole number of 0 or more, not {text!r}")
+    return int(text)
 
 
 def _json(value: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

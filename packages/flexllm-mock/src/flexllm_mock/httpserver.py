@@ -171,6 +171,7 @@ def _protocol_class(log: RequestLog) -> type[asyncio.Protocol]:
 
         def connection_lost(self, exc: Exception | None) -> None:
             log.open_connections -= 1
+            log.connection_closed(self.app_state[CONNECTION_STATE])
             super().connection_lost(exc)
 
     return CountingProtocol

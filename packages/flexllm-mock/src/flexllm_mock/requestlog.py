@@ -5,30 +5,33 @@ from __future__ import annotations
 import json
 import os
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import islice
 from typing import Literal
 
-from flexllm_mock.asgi import ApiRequest, Headers
+from flexllm_mock.asgi import ApiRequest, Reply
+from flexllm_mock.auth import has_key
+from flexllm_mock.conduct import Conduct, Facts
+from flexllm_mock.masking import masked, masked_text, masked_url, secrets_of
+from flexllm_mock.waits import told_wait
 
 Outcome = Literal["in_flight", "answered", "cancelled", "dropped"]
 
 _KEPT = 1_000
 _KEPT_BODY = 64 * 1024
+_KEPT_BODIES = 8 * 1024 * 1024
 _MAX_PATHS = 1_000
 _OTHER_PATHS = "(other)"
-# Identities of contents take about 100 bytes each, so there is an end to how many are remembered.
-_MAX_CONTENTS = 2_000_000
-_SECRET_NAMES = ("authorization", "cookie", "key", "token", "secret")
-_MASK = "***"
 
 
 @dataclass(frozen=True, slots=True)
 class LoggedRequest:
-    """One request. `received_at` is in seconds since the server started; `status` is the one decided for it, None while
-    the body is still arriving or when nothing was answered; headers that carry keys are masked.
+    """One request. `received_at` is in seconds since the server started, `seconds` is how long it took until the answer
+    was sent, None before; `status` is the one decided for it, None while the body is still arriving or when nothing was
+    answered. Keys are masked in `headers` and in `url`, the path with its query.
 
     `outcome`: in_flight, answered, cancelled (the client left first) or dropped (a fault closed the connection).
-    `digest` identifies messages and model. `body` is kept for requests of up to 64 KiB.
+    `digest` identifies messages and model. `body` is kept as it came for requests of up to 64 KiB, 8 MiB in all.
     """
 
     ordinal: int
@@ -41,7 +44,9 @@ class LoggedRequest:
     headers: dict[str, str]
     body_size: int
     digest: str | None
-    body: bytes | None
+    body: bytes | None = field(repr=False)
+    url: str
+    seconds: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +54,10 @@ class MockStats:
     """Totals since the start or the last reset.
 
     `by_status` counts finished answers; `cancelled` counts requests whose client left before the end, `dropped` those
-    that a fault cut off. `duplicates` counts requests whose messages and model had come before; `duplicate_answers`
-    those of them that were answered with 200 again. `distinct` counts different contents; when it stands at 2,000,000
-    the duplicates of further contents are not counted. `key_in_url` counts requests with a key in their URL, where
-    logs and proxies see it.
+    that a fault cut off. `duplicates` counts requests for answers whose messages and model had come before;
+    `duplicate_answers` those of them that were answered with 200 again. `distinct` counts different contents; when it
+    stands at 2,000,000 the duplicates of further contents are not counted. `key_in_url` counts requests with a key in
+    their URL, where logs and proxies see it.
     """
 
     requests: int
@@ -72,19 +77,29 @@ class MockStats:
 
 @dataclass(slots=True)
 class Entry:
-    """A request in the log while its fate is open."""
+    """A request in the log while its fate is open.
+
+    `compared`: its content counts for duplicates and retries. `fails`: its client gets no good answer, and may ask
+    again. `cut`: the answer begins well and is cut off. `told`: seconds that the answer says to wait.
+    """
 
     ordinal: int
     request: ApiRequest
     received_at: float
+    conduct: Conduct
+    compared: bool
     status: int | None = None
     outcome: Outcome = "in_flight"
     body_size: int = 0
     body: bytes | None = None
+    fails: bool = False
+    cut: bool = False
+    told: float | None = None
+    ended_at: float | None = None
 
 
 class RequestLog:
-    """Counts requests and remembers the last 1,000; `file` gets a line for each.
+    """Counts requests, follows what the client does, and remembers the last 1,000; `file` gets a line for each.
 
     Raises OSError when the file cannot be opened or written.
     """
@@ -102,12 +117,16 @@ class RequestLog:
         """Forget all requests but those in flight; the log file keeps its lines."""
         self._requests = 0
         self._entries: deque[Entry] = deque(maxlen=_KEPT)
+        self._with_body: deque[Entry] = deque()
+        self._body_bytes = 0
         self._by_path: dict[str, int] = {}
         self._by_status: dict[int, int] = {}
         self._peak = self.in_flight
-        self._cancelled = self._dropped = self._duplicates = self._duplicate_answers = 0
+        self._cancelled = self._dropped = 0
         self._key_in_url = 0
-        self._answered: dict[bytes, bool] = {}
+        self._conduct = Conduct()
+        self._carriers: set[object] = set()
+        self._connections = 0
 
     def close(self) -> None:
         """Close the log file."""
@@ -115,8 +134,10 @@ class RequestLog:
             os.close(self._descriptor)
             self._descriptor = -1
 
-    def begin(self, request: ApiRequest, received_at: float) -> Entry:
-        """Note that a request has arrived; every entry must be ended."""
+    def begin(
+        self, request: ApiRequest, received_at: float, connection: object = None, *, compared: bool = True
+    ) -> Entry:
+        """Note that a request has arrived on a connection; every entry must be ended."""
         self._requests += 1
         self.in_flight += 1
         if self.in_flight > self._peak:
@@ -126,38 +147,43 @@ class RequestLog:
         if path not in paths and len(paths) >= _MAX_PATHS:
             path = _OTHER_PATHS
         paths[path] = paths.get(path, 0) + 1
-        entry = Entry(self._requests, request, received_at)
+        if connection is not None and connection not in self._carriers:
+            self._carriers.add(connection)
+            self._connections += 1
+        conduct = self._conduct
+        conduct.arrived(received_at)
+        entry = Entry(self._requests, request, received_at, conduct, compared)
         self._entries.append(entry)
+        if request.query and has_key(request.query):
+            self._key_in_url += 1
+            conduct.key_in_url(entry.ordinal)
         return entry
 
-    def count_key_in_url(self) -> None:
-        """Note that a request had a key in its URL."""
-        self._key_in_url += 1
-
-    def decided(self, entry: Entry, status: int | None) -> None:
-        """Note the status that a request will get, before any delay, so that the file counts what was received."""
+    def decided(self, entry: Entry, status: int | None, reply: Reply | None = None) -> None:
+        """Note the answer that a request will get, before any delay, so that the file counts what was received."""
         entry.status = status
         request = entry.request
         entry.body_size = len(request.body)
-        if entry.body_size <= _KEPT_BODY:
-            entry.body = request.body
-        if request.digest is not None:
-            self._compare(request.digest, status == 200)
+        if 0 < entry.body_size <= _KEPT_BODY:
+            self._keep_body(entry, request.body)
+        if reply is not None and (status != 200 or reply.disconnect is not None or reply.spoilt):
+            _note_failure(entry, reply)
+        if entry.compared and request.digest is not None:
+            entry.conduct.asked(entry, request.digest)
         if self._descriptor >= 0:
             self._write(entry)
         request.body = b""  # large bodies and parsed ones are not held while the answer waits
         request.payload = None
 
-    def _compare(self, digest: bytes, answered: bool) -> None:
-        known = self._answered
-        before = known.get(digest)
-        if before is not None:
-            self._duplicates += 1
-            if answered:
-                self._duplicate_answers += before
-                known[digest] = True
-        elif len(known) < _MAX_CONTENTS:
-            known[digest] = answered
+    def _keep_body(self, entry: Entry, body: bytes) -> None:
+        kept = self._with_body
+        entry.body = body
+        kept.append(entry)
+        self._body_bytes += len(body)
+        while len(kept) > _KEPT or self._body_bytes > _KEPT_BODIES:
+            oldest = kept.popleft()
+            self._body_bytes -= oldest.body_size
+            oldest.body = None
 
     def _write(self, entry: Entry) -> None:
         request = entry.request
@@ -175,10 +201,13 @@ class RequestLog:
         if os.write(self._descriptor, data) != len(data):
             raise OSError("the request log took only a part of a line")
 
-    def end(self, entry: Entry, outcome: Outcome) -> None:
-        """Note how a request ended."""
+    def end(self, entry: Entry, outcome: Outcome, at: float = 0.0) -> None:
+        """Note how and when a request ended."""
         self.in_flight -= 1
         entry.outcome = outcome
+        entry.ended_at = at
+        if entry.compared and entry.request.digest is not None:
+            entry.conduct.ended(entry, entry.request.digest, at, outcome)
         if outcome == "answered":
             if entry.status is not None:
                 self._by_status[entry.status] = self._by_status.get(entry.status, 0) + 1
@@ -197,42 +226,63 @@ class RequestLog:
             peak_in_flight=self._peak,
             cancelled=self._cancelled,
             dropped=self._dropped,
-            distinct=len(self._answered),
-            duplicates=self._duplicates,
-            duplicate_answers=self._duplicate_answers,
+            distinct=self._conduct.distinct,
+            duplicates=self._conduct.duplicates,
+            duplicate_answers=self._conduct.duplicate_answers,
             key_in_url=self._key_in_url,
             open_connections=self.open_connections,
             total_connections=self.total_connections,
         )
 
-    def recent(self) -> list[LoggedRequest]:
-        """Return the last requests, oldest first."""
-        return [_shown(entry) for entry in self._entries]
+    def facts(self) -> Facts:
+        """Return what the client did, for a verdict."""
+        return self._conduct.facts(
+            requests=self._requests,
+            key_in_url=self._key_in_url,
+            connections=self._connections,
+            peak_concurrency=self._peak,
+        )
+
+    def connection_closed(self, connection: object) -> None:
+        """Forget a connection that carries no further requests."""
+        self._carriers.discard(connection)
+
+    def recent(self, limit: int = _KEPT, *, hide_keys: bool = False) -> list[LoggedRequest]:
+        """Return the last requests, oldest first; `hide_keys` masks keys in bodies, models and paths as well."""
+        skipped = max(0, len(self._entries) - limit)
+        return [_shown(entry, hide_keys=hide_keys) for entry in islice(self._entries, skipped, None)]
 
 
-def _shown(entry: Entry) -> LoggedRequest:
-    request = entry.request
+def _note_failure(entry: Entry, reply: Reply) -> None:
+    """Mark a request whose answer is an error or is broken."""
+    failed = entry.status is None or entry.status >= 400
+    entry.cut = not failed and reply.disconnect is not None
+    entry.fails = failed or entry.cut or reply.spoilt
+    if failed:
+        entry.told = told_wait(reply.headers, reply.body)
+
+
+def _shown(entry: Entry, *, hide_keys: bool) -> LoggedRequest:
+    request, body = entry.request, entry.body
+    secrets = secrets_of(request.headers, request.query)
+    path, model = request.path, request.model
+    if hide_keys:
+        path = masked_text(path, secrets)
+        model = None if model is None else masked_text(model, secrets)
+        if body:  # surrogateescape keeps bytes that are no UTF-8
+            body = masked_text(body.decode("utf-8", "surrogateescape"), secrets).encode("utf-8", "surrogateescape")
     return LoggedRequest(
         ordinal=entry.ordinal,
         method=request.method,
-        path=request.path,
-        model=request.model,
+        path=path,
+        model=model,
         status=entry.status,
         outcome=entry.outcome,
         received_at=round(entry.received_at, 6),
-        headers=masked(request.headers),
+        headers=masked(request.headers, secrets),
         body_size=entry.body_size,
         digest=request.digest.hex() if request.digest else None,
-        body=entry.body,
+        body=body,
+        url=masked_url(request.path, request.query, secrets),
+        seconds=None if entry.ended_at is None else round(entry.ended_at - entry.received_at, 6),
     )
-
-
-def masked(headers: Headers) -> dict[str, str]:
-    """Return headers as text, with the values of those that can hold a key replaced by `***`."""
-    shown: dict[str, str] = {}
-    for raw_name, raw_value in headers:
-        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
-        if any(secret in name for secret in _SECRET_NAMES):
-            value = _MASK
-        shown[name] = f"{shown[name]}, {value}" if name in shown else value
-    return shown

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from flexllm_mock.app import MockApp
     from flexllm_mock.httpserver import HttpServer
     from flexllm_mock.requestlog import LoggedRequest, MockStats
+    from flexllm_mock.verdict import Limits, Verdict
 
 T = TypeVar("T")
 
@@ -79,6 +80,16 @@ class MockServer:
     def stats(self) -> MockStats:
         """Return the totals since the start or the last reset; after a stop, the last ones."""
         return self._call(self._state().log.stats)
+
+    def verdict(self, **limits: Unpack[Limits]) -> Verdict:
+        """Judge what the client has done since the start or the last reset; `limits` replace the usual ones.
+
+        Ask when the client has finished: who is still waiting before a retry seems to have given up. Raises ValueError
+        for a rule that does not exist.
+        """
+        from flexllm_mock.verdict import judge
+
+        return judge(self._call(self._state().log.facts), limits)
 
     def reset(self) -> None:
         """Forget requests and added faults, and begin random errors and the initial faults anew."""
