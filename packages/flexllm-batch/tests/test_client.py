@@ -152,3 +152,38 @@ def test_the_public_names_are_all_there() -> None:
 
     assert [getattr(flexllm_batch, name).__name__ for name in flexllm_batch.__all__] == flexllm_batch.__all__
     assert flexllm_batch.__all__ == sorted(flexllm_batch.__all__) == dir(flexllm_batch)
+
+
+@pytest.mark.parametrize("from_file", [False, True])
+async def test_a_project_on_vertex_is_a_setting_like_others(tmp_path: Path, from_file: bool) -> None:
+    """As an argument, or in a model's entry of the configuration file."""
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(f"{request.url} {request.headers['authorization']}")
+        parts = [{"text": "Hi"}]
+        return httpx.Response(200, json={"candidates": [{"content": {"parts": parts}, "finishReason": "STOP"}]})
+
+    transport = httpx.MockTransport(answer)
+    if from_file:
+        file = tmp_path / "config.yaml"
+        entry = "{name: mine, id: gemini-3.8-flash, provider: vertex, api_key: token-0000"
+        file.write_text(f"models:\n  - {entry}, project_id: 12345, location: eu, api_version: v1beta1}}\n")
+        client = LLMClient.from_config("mine", path=file, transport=transport)
+    else:
+        client = LLMClient(
+            model="gemini-3.8-flash",
+            provider="vertex",
+            api_key="token-0000",
+            project_id="12345",
+            location="eu",
+            api_version="v1beta1",
+            transport=transport,
+        )
+    async with client:
+        assert (await client.chat("Hello")).content == "Hi"
+    (only,) = asked
+    assert only == (
+        "https://aiplatform.eu.rep.googleapis.com/v1beta1/projects/12345/locations/eu"
+        "/publishers/google/models/gemini-3.8-flash:generateContent Bearer token-0000"
+    )

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from flexllm_batch.cost import CostReport
-from flexllm_batch.items import BatchItem, BatchResult, item_from_line, request_error
+from flexllm_batch.items import BatchItem, BatchResult, item_from_line
 from flexllm_batch.lines import success_line
 from flexllm_batch.records import Record
 from flexllm_batch.stats import RunStats
@@ -65,11 +65,3 @@ def test_a_result_is_a_sequence_of_its_items() -> None:
     assert (result.contents, result.failed) == (["x", None], [bad])
     assert result.summary == "1 ok, 1 failed"
     assert (good.ok, good.cost, bad.ok, bad.cost, bad.content) == (True, Decimal(1), False, None, None)
-
-
-def test_the_error_of_an_endpoint_is_found() -> None:
-    """Other errors and answers have none."""
-    error = ServerError("no")
-    assert request_error(BatchItem(0, error=error)) is error
-    assert request_error(BatchItem(0, error=KeyError("x"))) is None
-    assert request_error(BatchItem(0, ChatCompletionResult("x"))) is None

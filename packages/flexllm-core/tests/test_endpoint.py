@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 import pytest
@@ -227,3 +228,11 @@ def test_endpoint_with_key_takes_the_environments_key_only_where_there_is_none(m
     assert found.get_secret_value() == "from-env"
     assert endpoint_with_key(own) is own
     assert endpoint_with_key(other).api_key is None
+
+
+def test_numbers_and_dates_of_yaml_are_taken_as_written() -> None:
+    """A project may be named by its number, and a version by its date."""
+    endpoint = endpoint_from({"project_id": 123456789, "location": "eu", "api_version": date(2026, 10, 21)})
+    assert (endpoint.project_id, endpoint.location, endpoint.api_version) == ("123456789", "eu", "2026-10-21")
+    with pytest.raises(ConfigError, match="endpoint: project_id: Input should be a valid string"):
+        endpoint_from({"project_id": True})

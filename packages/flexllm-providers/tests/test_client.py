@@ -343,3 +343,20 @@ async def test_an_abandoned_stream_leaves_no_noise(fake_transport: Any, answers:
     for _ in range(10):
         await asyncio.sleep(0)
     assert transport.streams[0].closed
+
+
+@pytest.mark.parametrize("provider", ["openai", "claude", "gemini"])
+async def test_several_answers_are_not_streamed(fake_transport: Any, provider: str) -> None:
+    """All but one would be paid for and lost: refused before anything is sent."""
+    transport = fake_transport()
+    model = client(transport, provider=provider)
+    with pytest.raises(ConfigError, match="e: n=2 cannot be streamed"):
+        await collect(model, ChatRequest(REQUEST.messages, "m", {"n": 2}))
+    assert transport.requests == []
+
+
+@pytest.mark.parametrize("key", ["project_id", "location", "api_version"])
+def test_settings_of_other_providers_are_refused(key: str) -> None:
+    """Rather than ignored; the message says whose they are."""
+    with pytest.raises(ConfigError, match=f"{key} is not for this provider; expected provider: .*vertex"):
+        client(None, **{key: "x"})

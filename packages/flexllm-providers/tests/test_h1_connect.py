@@ -173,3 +173,18 @@ async def test_a_host_that_is_no_name() -> None:
     host = "a" * 70 + ".example"
     with pytest.raises(LLMConnectionError, match="could not connect"):
         await connector.connect(Origin("http", host, 80), "http://x", asyncio.Protocol, Timeouts(), float("inf"))
+
+
+async def test_addresses_are_checked_before_anything_is_connected_to() -> None:
+    """With the host and all that it resolves to; what the check raises ends the call as it is."""
+    seen: list[Any] = []
+
+    def check(host: str, addresses: Any) -> None:
+        seen.append((host, [address[4][0] for address in addresses]))
+        raise PermissionError("not there") if host == "127.0.0.2" else KeyError("ours")
+
+    connector = Connector(asyncio.get_running_loop(), True, check)
+    for host, expected in (("127.0.0.1", KeyError), ("127.0.0.2", LLMConnectionError)):
+        with pytest.raises(expected):
+            await connector.connect(Origin("http", host, 9), "http://x", asyncio.Protocol, Timeouts(), float("inf"))
+    assert seen == [("127.0.0.1", ["127.0.0.1"]), ("127.0.0.2", ["127.0.0.2"])]

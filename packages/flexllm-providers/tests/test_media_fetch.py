@@ -11,7 +11,6 @@ import zlib
 import pytest
 
 from flexllm_core.errors import InputError
-from flexllm_providers.media import fetch as media_fetch
 from flexllm_providers.media.addresses import parse_networks
 from flexllm_providers.media.fetch import MediaFetcher
 
@@ -323,9 +322,3 @@ async def test_connections_are_used_again(make_fetcher, serve):
     for _ in range(3):
         await fetcher.fetch(server.url)
     assert len(server.connections) == 1
-
-
-def test_the_seam_of_the_transport_is_still_there():
-    """The check sits in methods of the transport's own; were they renamed, nothing would be checked."""
-    assert "_bind" in vars(media_fetch.H1Transport)
-    assert "_resolve" in vars(media_fetch.Connector)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flexllm_core.errors import InputError
-from flexllm_providers.media.types import audio_format, media_type_of, sniff
+from flexllm_providers.media.types import audio_format, media_type_of, sniff, type_by_ending
 
 PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
 JPEG = b"\xff\xd8\xff\xe0\x00\x10JFIF"
@@ -140,3 +140,12 @@ def test_the_format_of_a_sound(media_type, expected):
 def test_text_is_not_sniffed():
     """Words that begin like a bitmap are words."""
     assert sniff(b"BMW builds cars") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("a.PNG", "image/png"), ("b/c.tar.mp3", "audio/mpeg"), ("png", None), ("x.unknown", None), ("", None)],
+)
+def test_an_ending_promises_a_type(name, expected):
+    """Whatever its case; a name that only looks like an ending promises none."""
+    assert type_by_ending(name) == expected

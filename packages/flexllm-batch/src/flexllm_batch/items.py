@@ -9,7 +9,7 @@ from typing import Any
 
 from flexllm_batch.cost import CostReport
 from flexllm_batch.stats import RunStats
-from flexllm_core.errors import JournalError, LLMRequestError
+from flexllm_core.errors import JournalError
 from flexllm_core.results import ChatCompletionResult, ToolCall, Usage
 
 
@@ -122,8 +122,3 @@ def _read_item(line: dict[str, Any]) -> BatchItem:
         cost=None if cost is None else Decimal(str(cost)),
     )
     return BatchItem(line["index"], result, metadata=line.get("metadata") or {}, resumed=True)
-
-
-def request_error(item: BatchItem) -> LLMRequestError | None:
-    """The item's error if it came from an endpoint."""
-    return item.error if isinstance(item.error, LLMRequestError) else None

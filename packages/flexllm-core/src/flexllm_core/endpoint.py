@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -50,6 +51,11 @@ class EndpointConfig(BaseModel):
         max_qps: Requests per second at most.
         timeout: Seconds for each attempt.
         retry_times: Retries after the first attempt of a call.
+        project_id: Google Cloud project, for Vertex AI; by default GOOGLE_CLOUD_PROJECT.
+        location: Region, `us`, `eu` or `global`, for Vertex AI; by default GOOGLE_CLOUD_LOCATION, then what the base
+            URL says, then `global`.
+        api_version: `v1` or `v1beta` of Gemini and Vertex AI (`v1beta` and `v1` by default); the date of the
+            `anthropic-version` of Claude (`2023-06-01` by default).
         proxy: Proxy URL; None obeys the environment, "" uses none.
         verify: False turns certificate checks off; a text is the path of a CA bundle.
         headers: Additional HTTP headers.
@@ -69,6 +75,9 @@ class EndpointConfig(BaseModel):
     max_qps: float | None = Field(default=None, gt=0)
     timeout: float | None = Field(default=None, gt=0)
     retry_times: int | None = Field(default=None, ge=0)
+    project_id: str | None = None
+    location: str | None = None
+    api_version: str | None = None
     proxy: str | None = Field(default=None, repr=False)
     verify: bool | str = True
     headers: dict[str, str] = Field(default_factory=dict, repr=False)
@@ -112,6 +121,14 @@ class EndpointConfig(BaseModel):
         if "?" in value or "#" in value:
             raise ValueError("a URL with a query or fragment is refused: the path of the API is put behind it")
         return value
+
+    @field_validator("project_id", "location", "api_version", mode="before")
+    @classmethod
+    def _as_written(cls, value: object) -> object:
+        # YAML makes a number of a project's number, and a date of a version.
+        if isinstance(value, date):
+            return value.isoformat()
+        return str(value) if type(value) is int else value
 
     @field_validator("params")
     @classmethod

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from flexllm_core.endpoint import EndpointConfig
-from flexllm_core.errors import BadRequestError, LLMConnectionError, LLMRequestError, LLMResponseError
+from flexllm_core.errors import BadRequestError, ConfigError, LLMConnectionError, LLMRequestError, LLMResponseError
 from flexllm_core.json_codec import encode_json
 from flexllm_core.requests import ChatRequest
 from flexllm_core.results import ChatCompletionResult, StreamEvent
@@ -106,7 +106,12 @@ class ProviderClient:
 
         Raises:
             LLMRequestError: There is no answer, or the stream was cut.
+            ConfigError: The endpoint cannot do what the request asks for, or `n` asks for more than one answer.
         """
+        if request.params.get("n", 1) != 1:
+            # The events have one text. The others would be paid for and lost.
+            what = f"n={request.params['n']!r:.40} cannot be streamed, only one answer can"
+            raise ConfigError(f"{self.target.label}: {what}; leave n out, or ask without streaming")
         loop = asyncio.get_running_loop()
         started = loop.time()
         first_token: float | None = None

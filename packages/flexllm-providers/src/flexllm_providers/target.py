@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from flexllm_core.endpoint import EndpointConfig
 from flexllm_core.errors import BODY_EXCERPT, ConfigError
@@ -13,6 +14,9 @@ from flexllm_providers.dialects import Dialect, find_dialect
 
 _EXCERPT_BYTES = 4 * BODY_EXCERPT
 """As many bytes as the characters that an error keeps may take."""
+
+_OWNERS = {"project_id": "vertex", "location": "vertex", "api_version": "gemini, vertex or claude"}
+"""Fields of endpoints that only some providers have."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,35 @@ class Target:
             # The cut may have left the beginning of a secret at the end, which nothing recognises any more.
             text = text[: -max(map(len, secret_forms(secrets)), default=1)]
         return text
+
+
+def given_once(endpoint: EndpointConfig, key: str, other: object, place: str) -> Any:
+    """A setting that is a field of an endpoint and also has an older place.
+
+    Args:
+        endpoint: The endpoint.
+        key: Of its field.
+        other: The value at the other place, None where there is none.
+        place: What messages call the other place.
+
+    Raises:
+        ConfigError: The two differ.
+    """
+    own = getattr(endpoint, key)
+    if own and other and own != other:
+        raise ConfigError(f"{endpoint.label}: {key} and {place} differ; give one of them")
+    return own or other
+
+
+def refuse_settings(endpoint: EndpointConfig, *keys: str) -> None:
+    """Refuse fields of an endpoint that its wire has no use for: whoever sets them expects them to do something.
+
+    Raises:
+        ConfigError: One of them is set.
+    """
+    for key in keys:
+        if getattr(endpoint, key):
+            raise ConfigError(f"{endpoint.label}: {key} is not for this provider; expected provider: {_OWNERS[key]}")
 
 
 def target_from(endpoint: EndpointConfig, default_base_url: str) -> Target:

@@ -21,7 +21,7 @@ class VendorClient(ChatMethods):
         retry_policy: How failed calls are retried.
         transport: As in `ProviderClient`.
         settings: Any other field of `EndpointConfig`: `timeout`, `retry_times`, `proxy`, `verify`,
-            `headers`, `params`, `dialect`.
+            `headers`, `params`, `api_version`, `dialect`.
 
     Raises:
         ConfigError: A setting is unknown or unusable.
@@ -101,6 +101,4 @@ class GeminiClient(VendorClient):
             )
         if use_vertex_ai:
             self.provider = "vertex"
-        if place:
-            settings["dialect"] = {**settings.get("dialect", {}), **place}
-        super().__init__(model, base_url, api_key, retry_policy=retry_policy, transport=transport, **settings)
+        super().__init__(model, base_url, api_key, retry_policy=retry_policy, transport=transport, **settings, **place)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from flexllm_core.errors import ErrorKind, LLMHTTPError, LLMResponseError
+from flexllm_core.errors import ErrorKind, LLMHTTPError, LLMRequestError, LLMResponseError
 from flexllm_core.requests import ChatRequest
-from flexllm_providers.http_errors import ErrorFacts, http_error
+from flexllm_providers.http_errors import OVERLOAD_WORDS, ErrorFacts, http_error, implied_status
 from flexllm_providers.target import Target
 
 _EXCERPT = 500
@@ -49,6 +49,35 @@ def status_error(
     error.code = _word(error.code, request, target)
     error.request_id = _word(error.request_id, request, target)
     return error
+
+
+def inside_200(
+    status: int | None,
+    facts: ErrorFacts,
+    body: bytes,
+    headers: Mapping[str, str],
+    request: ChatRequest,
+    target: Target,
+    now: float,
+) -> LLMRequestError:
+    """The typed error for an error that came with status 200, in a body, in a stream or in a file of answers.
+
+    Args:
+        status: The HTTP status that the error stands for, where it says so; else its words tell, if anything does.
+        facts: What it says.
+        body: What the server sent, to be kept with the error.
+        headers: Lower-case names.
+        request: What was asked.
+        target: Who was asked.
+        now: Wall-clock seconds since 1970.
+    """
+    status = status or implied_status(facts)
+    if status is None:
+        kind: ErrorKind = "overload" if facts.words & OVERLOAD_WORDS else "transient"
+        return unusable(target, request, facts.message, body, kind=kind, code=facts.code, excerpt=False)
+    what = f"an error inside HTTP 200, of the kind {status}: {facts.message}"
+    text = target.excerpt(body, request.extra_headers.values())
+    return status_error(status, what, facts, text, headers, request, target, now)
 
 
 def unusable(

@@ -13,7 +13,7 @@ from flexllm_core.requests import ChatRequest
 from flexllm_core.results import ChatCompletionResult, StreamEvent
 from flexllm_providers.http import HttpRequest, HttpResponse
 from flexllm_providers.sse import ServerSentEvent
-from flexllm_providers.target import Target, target_from
+from flexllm_providers.target import Target, refuse_settings, target_from
 
 
 class Encode(Protocol):
@@ -60,6 +60,7 @@ def _openai() -> Wire:
     from flexllm_providers.openai.stream import OpenAIStreamDecoder
 
     def target(endpoint: EndpointConfig) -> Target:
+        refuse_settings(endpoint, "project_id", "location", "api_version")
         return target_from(endpoint, openai_wire.DEFAULT_BASE_URL)
 
     return Wire(target, openai_wire.encode, openai_wire.decode, openai_wire.decode_error, OpenAIStreamDecoder)

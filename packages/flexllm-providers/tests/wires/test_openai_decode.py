@@ -195,3 +195,10 @@ def test_a_cost_that_the_provider_reports_is_taken(wire: Any) -> None:
     """OpenRouter's, with its source."""
     result = wire.read(answer(said("Hi"), usage={"prompt_tokens": 1, "completion_tokens": 1, "cost": 0.00012}))
     assert (result.cost, result.cost_source) == (Decimal("0.00012"), "provider")
+
+
+def test_a_custom_call_without_its_type_can_be_sent_back(wire: Any) -> None:
+    """The type is known by the key that it has."""
+    call = {"id": "c1", "type": None, "custom": {"name": "sql", "input": "select 1"}}
+    result = wire.read({"choices": [{"message": {"tool_calls": [call]}, "finish_reason": "tool_calls"}]})
+    assert result.assistant_message["tool_calls"] == [{**call, "type": "custom"}]

@@ -16,16 +16,17 @@ from flexllm_providers.http import HttpResponse
 from flexllm_providers.target import Target
 from flexllm_providers.wire_errors import unusable
 
-PAUSED = "pause_turn"
+_PAUSED = "pause_turn"
 FINISH_REASONS = {
     "end_turn": "stop",
+    _PAUSED: "stop",  # half of a longer turn: to go on, its assistant message is sent back
     "stop_sequence": "stop",
     "max_tokens": "length",
     "model_context_window_exceeded": "length",
     "tool_use": "tool_calls",
     "refusal": "content_filter",
 }
-"""Claude's stop_reason in OpenAI's words. Others are kept: `pause_turn` is no end, but half of a longer turn."""
+"""Claude's stop_reason in OpenAI's words; others are kept."""
 
 
 def decode(response: HttpResponse, request: ChatRequest, target: Target, now: float) -> ChatCompletionResult:
@@ -78,16 +79,15 @@ def result_from_message(data: Mapping[str, Any], request: ChatRequest, target: T
         assistant_message=assistant_message(blocks, calls, text, model),
         raw=data if request.keep_raw else None,
     )
-    _refuse_empty(result, blocks, request, target)
+    if not (stop_reason == _PAUSED and blocks):
+        _refuse_empty(result, request, target)
     return result
 
 
-def _refuse_empty(
-    result: ChatCompletionResult, blocks: list[dict[str, Any]], request: ChatRequest, target: Target
-) -> None:
-    """Refuse an answer that says nothing, unless its finish_reason says why, or that more is to come."""
+def _refuse_empty(result: ChatCompletionResult, request: ChatRequest, target: Target) -> None:
+    """Refuse an answer that says nothing, unless its finish_reason says why."""
     reason = result.finish_reason
-    if result.content or result.tool_calls or reason in ("length", "content_filter") or (reason == PAUSED and blocks):
+    if result.content or result.tool_calls or reason in ("length", "content_filter"):
         return
     what = "the answer holds only reasoning" if result.reasoning_content else "the answer is empty"
     raise unusable(target, request, f"{what} (finish_reason {reason!r:.80})")

@@ -10,7 +10,7 @@ from flexllm_core.requests import ChatRequest
 from flexllm_providers.http import HttpResponse
 from flexllm_providers.http_errors import ErrorFacts, error_facts
 from flexllm_providers.target import Target
-from flexllm_providers.wire_errors import status_error, unusable
+from flexllm_providers.wire_errors import inside_200, status_error
 
 _STATUSES = {
     "invalid_request_error": 400,
@@ -73,13 +73,9 @@ def error_in_body(
         target: Who was asked.
         now: Wall-clock seconds since 1970.
     """
-    text = target.excerpt(body, request.extra_headers.values())
-    facts = claude_facts(data, text)
+    facts = claude_facts(data, target.excerpt(body, request.extra_headers.values()))
     status = next((status for word, status in _STATUSES.items() if word in facts.words), None)
-    if status is None:
-        return unusable(target, request, facts.message, body, kind="transient", code=facts.code, excerpt=False)
-    what = f"an error inside HTTP 200, of the kind {status}: {facts.message}"
-    return status_error(status, what, facts, text, _with_request_id(headers, data), request, target, now)
+    return inside_200(status, facts, body, _with_request_id(headers, data), request, target, now)
 
 
 def claude_facts(data: object, text: str) -> ErrorFacts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -13,13 +14,16 @@ from flexllm_core.endpoint import EndpointConfig
 from flexllm_core.errors import ConfigError
 from flexllm_core.requests import ChatRequest
 from flexllm_providers.claude.capabilities import ClaudeModel, check_overrides, model_with
-from flexllm_providers.target import Target, target_from
+from flexllm_providers.target import Target, given_once, refuse_settings, target_from
 
 DEFAULT_BASE_URL = "https://api.anthropic.com/v1"
 API_VERSION = "2023-06-01"
 VERTEX_VERSION = "vertex-2023-10-16"
 _NO_SAMPLING_FROM = "2026-10-21"
 """From this version on, every model refuses temperature, top_p and top_k."""
+
+_KEY_VARIABLE = "ANTHROPIC_API_KEY"
+_TOKEN_VARIABLE = "ANTHROPIC_AUTH_TOKEN"  # noqa: S105 (the name of a variable)
 
 _VERSION = re.compile(r"(?:vertex-)?(\d{4}-\d{2}-\d{2})")
 _VERSIONED = re.compile(r"/v\d+$")
@@ -91,23 +95,36 @@ def claude_target(target: Target) -> ClaudeTarget:
     return target if isinstance(target, ClaudeTarget) else ClaudeTarget(**_values(target))
 
 
-def claude_target_from(endpoint: EndpointConfig, default_base_url: str = DEFAULT_BASE_URL) -> ClaudeTarget:
+def claude_target_from(
+    endpoint: EndpointConfig, default_base_url: str = DEFAULT_BASE_URL, env: Mapping[str, str] = os.environ
+) -> ClaudeTarget:
     """Work out the target of an endpoint.
 
-    Its `dialect` may hold `version`, `auth` and whatever `check_overrides` takes.
+    Its `dialect` may hold `version` (also `api_version` of the endpoint), `auth` and whatever `check_overrides`
+    takes. Without `auth`, a key that is the value of ANTHROPIC_AUTH_TOKEN is a bearer token.
 
     Raises:
         ConfigError: A setting is wrong, or the key cannot stand in a header.
     """
     settings = dict(endpoint.dialect)
-    version, auth = settings.pop("version", None), settings.pop("auth", "x-api-key")
+    refuse_settings(endpoint, "project_id", "location")
+    version = given_once(endpoint, "api_version", settings.pop("version", None), "dialect.version")
+    auth = settings.pop("auth", None) or _auth_of(endpoint, env)
     if version is not None and not (isinstance(version, str) and _VERSION.fullmatch(version)):
-        raise ConfigError(f"dialect.version: expected a date such as {API_VERSION!r}, found {version!r:.40}")
+        where = "api_version" if endpoint.api_version else "dialect.version"
+        raise ConfigError(f"{where}: expected a date such as {API_VERSION!r}, found {version!r:.40}")
     if auth not in ("x-api-key", "bearer"):
         raise ConfigError(f"dialect.auth: expected 'x-api-key' or 'bearer', found {auth!r:.40}")
     overrides = check_overrides(settings)
     target = target_from(endpoint.model_copy(update={"dialect": {}}), default_base_url)
     return ClaudeTarget(**_values(target), version=version, auth=auth, overrides=overrides)
+
+
+def _auth_of(endpoint: EndpointConfig, env: Mapping[str, str]) -> Auth:
+    """The header that a key goes by where nobody says: Anthropic's SDKs send ANTHROPIC_AUTH_TOKEN as a bearer token."""
+    key = endpoint.api_key.get_secret_value() if endpoint.api_key else ""
+    is_token = bool(key) and key == env.get(_TOKEN_VARIABLE, "").strip() != env.get(_KEY_VARIABLE, "").strip()
+    return "bearer" if is_token else "x-api-key"
 
 
 def _values(target: Target) -> dict[str, Any]:

@@ -15,12 +15,12 @@ from flexllm_core.requests import ChatRequest
 from flexllm_providers.dialects import merge_body
 from flexllm_providers.gemini.messages import encode_messages
 from flexllm_providers.gemini.target import gemini_target
-from flexllm_providers.gemini.thinking import BUDGET, LEVEL, ThinkingFamily, model_line, thinking_config
+from flexllm_providers.gemini.thinking import BUDGET, FAMILIES, LEVEL, ThinkingFamily, model_line, thinking_config
 from flexllm_providers.gemini.tools import encode_tool_choice, encode_tools
 from flexllm_providers.gemini.urls import model_url
 from flexllm_providers.http import HttpRequest
 from flexllm_providers.target import Target
-from flexllm_providers.wire_warnings import warn_left_out
+from flexllm_providers.wire_warnings import warn_left_out, warn_once
 
 _GENERATION = {
     "temperature": "temperature",
@@ -71,6 +71,9 @@ def generate_body(request: ChatRequest, target: Target) -> dict[str, Any]:
         return line is None or model_line(maker) in (None, line)
 
     body = encode_messages(request.messages, sign_calls=family.needs_signatures, takes_back=takes_back)
+    if request.params.get("thinking") is not None and line is None and gemini.family is None:
+        what = f"the model {model[:80]!r} is of no known family; thinking is asked for as of {family.name!r}"
+        warn_once(gemini.label, f"{what} (set dialect.family: {', '.join(each.name for each in FAMILIES)})")
     if request.params or gemini.dialect.extra_body:
         _add_params(body, request.params, family, gemini)
     return body

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from flexllm_core.errors import ErrorKind, LLMHTTPError, LLMRequestError
+from flexllm_core.errors import LLMHTTPError, LLMRequestError
 from flexllm_core.json_codec import decode_json
 from flexllm_core.requests import ChatRequest
 from flexllm_providers.http import HttpResponse
-from flexllm_providers.http_errors import OVERLOAD_WORDS, ErrorFacts, error_facts, implied_status
+from flexllm_providers.http_errors import ErrorFacts, error_facts
 from flexllm_providers.target import Target
-from flexllm_providers.wire_errors import status_error, unusable
+from flexllm_providers.wire_errors import inside_200, status_error
 
 _STATUSES = {
     "INVALID_ARGUMENT": 400,
@@ -48,10 +48,12 @@ def decode_error(response: HttpResponse, request: ChatRequest, target: Target, n
         data = decode_json(response.body) if response.body else None
     except ValueError:
         data = None
-    facts = _facts(data, target.excerpt(response.body, request.extra_headers.values()))
+    text = target.excerpt(response.body, request.extra_headers.values())
+    facts, error = _facts(data, text), _error(data)
     said = facts.message if response.status >= 400 else "a redirect, which is not followed; configure the final URL"
     what = f"HTTP {response.status}: {said}"
-    return _http_error(response.status, what, facts, data, response.body, response.headers, request, target, now)
+    meant, headers = _meant_status(response.status, facts), _with_delay(response.headers, error)
+    return _as_given(status_error(meant, what, facts, text, headers, request, target, now), response.status, error)
 
 
 def has_error(data: object) -> bool:
@@ -81,33 +83,22 @@ def error_in_body(
     error = _error(data)
     code = error.get("code")
     status = code if type(code) is int and 400 <= code < 600 else _STATUSES.get(str(error.get("status")))
-    status = status or implied_status(facts)
-    if status is None:
-        kind: ErrorKind = "overload" if facts.words & OVERLOAD_WORDS else "transient"
-        return unusable(target, request, facts.message, body, kind=kind, code=facts.code, excerpt=False)
-    what = f"an error inside HTTP 200, of the kind {status}: {facts.message}"
-    return _http_error(status, what, facts, data, body, headers, request, target, now)
+    meant = status and _meant_status(status, facts)
+    out = inside_200(meant, facts, body, _with_delay(headers, error), request, target, now)
+    return _as_given(out, status, error) if isinstance(out, LLMHTTPError) else out
 
 
-def _http_error(
-    status: int,
-    what: str,
-    facts: ErrorFacts,
-    data: object,
-    body: bytes,
-    headers: Mapping[str, str],
-    request: ChatRequest,
-    target: Target,
-    now: float,
-) -> LLMHTTPError:
-    error = _error(data)
+def _with_delay(headers: Mapping[str, str], error: Mapping[str, Any]) -> Mapping[str, str]:
+    """The headers with the delay that the error asks for, where they name none."""
     delay = _retry_delay(error)
-    if delay is not None and "retry-after" not in headers and "retry-after-ms" not in headers:
-        headers = {**headers, "retry-after": delay}
-    meant = _meant_status(status, facts)
-    text = target.excerpt(body, request.extra_headers.values())
-    out = status_error(meant, what, facts, text, headers, request, target, now)
-    out.status_code = status
+    if delay is None or "retry-after" in headers or "retry-after-ms" in headers:
+        return headers
+    return {**headers, "retry-after": delay}
+
+
+def _as_given(out: LLMHTTPError, status: int | None, error: Mapping[str, Any]) -> LLMHTTPError:
+    """An error with the status that the server gave, whatever it meant."""
+    out.status_code = status or out.status_code
     if error.get("status") == "FAILED_PRECONDITION":
         out.fault = "account"  # of a country or without billing: every row's lot
     return out
@@ -171,12 +162,20 @@ def _details(error: Mapping[str, Any], kind: str) -> Iterator[Mapping[str, Any]]
 def _holder(data: object) -> Mapping[str, Any] | None:
     """The object that has the error; a stream call's error stands in a list."""
     for item in data if isinstance(data, list) else (data,):
-        if isinstance(item, dict) and item.get("error"):
+        if isinstance(item, dict) and (item.get("error") or _is_bare(item)):
             return item
     return None
 
 
+def _is_bare(item: Mapping[str, Any]) -> bool:
+    """Whether an object is an error without the `error` around it, as some streams and proxies send them."""
+    said = isinstance(item.get("message"), str) or isinstance(item.get("status"), str)
+    return said and type(item.get("code")) is int and "candidates" not in item
+
+
 def _error(data: object) -> Mapping[str, Any]:
     holder = _holder(data)
-    error = holder.get("error") if holder is not None else None
+    if holder is None:
+        return {}
+    error = holder.get("error", holder)
     return error if isinstance(error, dict) else {}

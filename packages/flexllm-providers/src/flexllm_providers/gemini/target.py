@@ -16,9 +16,10 @@ from flexllm_providers.detect import detect_provider
 from flexllm_providers.dialects import COMPATIBLE, find_dialect
 from flexllm_providers.gemini.thinking import ThinkingFamily, find_family
 from flexllm_providers.gemini.urls import developer_base_url, has_project, is_vertex, vertex_base_url
-from flexllm_providers.target import Target, target_from
+from flexllm_providers.target import Target, given_once, refuse_settings, target_from
 
-_SETTINGS = ("family", "api_version", "project_id", "location")
+_PLACES = ("api_version", "project_id", "location")
+_SETTINGS = ("family", *_PLACES)
 _DIALECT_KEYS = ("refused", "extra_body")
 _PROJECT_VARIABLE = "GOOGLE_CLOUD_PROJECT"
 _LOCATION_VARIABLE = "GOOGLE_CLOUD_LOCATION"
@@ -77,14 +78,14 @@ def gemini_target(target: Target) -> GeminiTarget:
 def gemini_target_from(endpoint: EndpointConfig, env: Mapping[str, str] = os.environ) -> GeminiTarget:
     """Work out the target of an endpoint.
 
-    Its `dialect` may hold `family`, `refused` and `extra_body`, `api_version`, and for Vertex AI
-    `project_id` and `location`, which else come from GOOGLE_CLOUD_PROJECT and GOOGLE_CLOUD_LOCATION.
-    On Vertex AI an endpoint with a key and without a project uses the key alone.
+    Its `dialect` may hold `family`, `refused` and `extra_body`; also `api_version`, `project_id` and `location`,
+    which are fields of the endpoint. Project and location else come from GOOGLE_CLOUD_PROJECT and
+    GOOGLE_CLOUD_LOCATION. On Vertex AI an endpoint with a key and without a project uses the key alone.
 
     Raises:
         ConfigError: A setting is wrong, a project is missing, or the key cannot stand in a header.
     """
-    settings = _settings(endpoint.dialect)
+    settings = _settings(endpoint)
     base_url = _base_url(endpoint, settings, env)
     family = settings.get("family")
     if family is not None:
@@ -96,20 +97,23 @@ def gemini_target_from(endpoint: EndpointConfig, env: Mapping[str, str] = os.env
     return GeminiTarget(**{**_values(target), "dialect": dialect}, family=family)
 
 
-def _settings(dialect: Mapping[str, Any]) -> dict[str, str]:
-    known = (*_SETTINGS, *_DIALECT_KEYS)
+def _settings(endpoint: EndpointConfig) -> dict[str, str]:
+    """What is set of `_SETTINGS`, wherever it stands."""
+    known, dialect = (*_SETTINGS, *_DIALECT_KEYS), endpoint.dialect
     for key, value in dialect.items():
         if key not in known:
             raise ConfigError(f"dialect: {unknown_name_message('key', key, known)}")
         if key in _SETTINGS and not isinstance(value, str):
             raise ConfigError(f"dialect.{key}: expected a text, found {type(value).__name__}")
-    return {key: value for key, value in dialect.items() if key in _SETTINGS and value}
+    values = {key: given_once(endpoint, key, dialect.get(key), f"dialect.{key}") for key in _PLACES}
+    return {key: value for key, value in {**values, "family": dialect.get("family")}.items() if value}
 
 
 def _base_url(endpoint: EndpointConfig, settings: Mapping[str, str], env: Mapping[str, str]) -> str:
     base_url, version = endpoint.base_url, settings.get("api_version")
     provider = endpoint.provider if endpoint.provider != "auto" else detect_provider(base_url)
     if provider != "vertex":
+        refuse_settings(endpoint, "project_id", "location")
         return developer_base_url(base_url, version)
     project = settings.get("project_id") or ("" if endpoint.api_key else env.get(_PROJECT_VARIABLE, "").strip())
     if not project and not endpoint.api_key and not has_project(base_url or ""):

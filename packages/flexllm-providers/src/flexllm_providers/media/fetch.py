@@ -6,14 +6,14 @@ cannot be checked from here. Redirects are not followed.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
+from functools import partial
 
 from flexllm_core.errors import ConfigError, InputError, LLMRequestError
 from flexllm_providers.http import HttpRequest, Timeouts, origin_of
 from flexllm_providers.media.addresses import Network, is_allowed
 from flexllm_providers.transport.h1 import H1Transport
-from flexllm_providers.transport.h1_connect import Address, Connector
+from flexllm_providers.transport.h1_connect import Address
 from flexllm_providers.transport.request_head import split_url
 from flexllm_providers.transport.tls import Verify
 
@@ -44,7 +44,9 @@ class MediaFetcher:
     ) -> None:
         self._allow_http = allow_http
         self._timeouts = Timeouts(connect=CONNECT_TIMEOUT, idle=IDLE_TIMEOUT, total=timeout)
-        self._transport = _CheckedTransport(allowed, verify, max_bytes)
+        self._transport = H1Transport(
+            verify=verify, max_response_bytes=max_bytes, check_addresses=partial(_check_public, allowed=allowed)
+        )
 
     async def fetch(self, url: str) -> bytes:
         """The file at a URL.
@@ -71,28 +73,11 @@ class MediaFetcher:
         await self._transport.aclose()
 
 
-class _CheckedTransport(H1Transport):
-    """Connects to addresses only that may be connected to."""
+def _check_public(host: str, addresses: Sequence[Address], allowed: Sequence[Network]) -> None:
+    """Refuse a host that is not on the public internet; one address that is not, among others, is no accident either.
 
-    def __init__(self, allowed: Sequence[Network], verify: Verify, max_bytes: int) -> None:
-        super().__init__(verify=verify, max_response_bytes=max_bytes)
-        self._allowed = allowed
-
-    def _bind(self, loop: asyncio.AbstractEventLoop) -> None:
-        super()._bind(loop)
-        self._connector = _CheckedConnector(loop, self._verify, self._allowed)
-
-
-class _CheckedConnector(Connector):
-    """Looks a host up once for each connection, and refuses it before it connects."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, verify: Verify, allowed: Sequence[Network]) -> None:
-        super().__init__(loop, verify)
-        self._allowed = allowed
-
-    async def _resolve(self, host: str, port: int) -> Sequence[Address]:
-        addresses = await super()._resolve(host, port)
-        # One that is not public among others is no accident either.
-        if not all(is_allowed(str(address[4][0]), self._allowed) for address in addresses):
-            raise InputError(f"{host[:80]!r} is not on the public internet, or partly not; it is not fetched from")
-        return addresses
+    Raises:
+        InputError: It may not be connected to.
+    """
+    if not all(is_allowed(str(address[4][0]), allowed) for address in addresses):
+        raise InputError(f"{host[:80]!r} is not on the public internet, or partly not; it is not fetched from")

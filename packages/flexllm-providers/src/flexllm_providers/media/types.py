@@ -44,21 +44,46 @@ _BRANDS = {
 _CONTAINERS = {"audio": {"video/mp4": "audio/mp4", "video/webm": "audio/webm"}, "video": {"audio/ogg": "video/ogg"}}
 """Containers that hold sound or video: the type by what the part says it is."""
 
-_ZIPPED = {
+TYPES_BY_ENDING = {
+    "png": "image/png",
+    "jpg": "image/jpeg",
+    "jpeg": "image/jpeg",
+    "webp": "image/webp",
+    "heic": "image/heic",
+    "heif": "image/heif",
+    "gif": "image/gif",
+    "mp3": "audio/mpeg",
+    "wav": "audio/wav",
+    "aiff": "audio/aiff",
+    "aac": "audio/aac",
+    "ogg": "audio/ogg",
+    "flac": "audio/flac",
+    "m4a": "audio/mp4",
+    "mp4": "video/mp4",
+    "mpeg": "video/mpeg",
+    "mpg": "video/mpeg",
+    "mov": "video/quicktime",
+    "avi": "video/x-msvideo",
+    "webm": "video/webm",
+    "wmv": "video/x-ms-wmv",
+    "3gp": "video/3gpp",
+    "flv": "video/x-flv",
+    "pdf": "application/pdf",
     "docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
     "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
     "pptx": "application/vnd.openxmlformats-officedocument.presentationml.presentation",
-}
-_TEXTS = {
     "csv": "text/csv",
     "htm": "text/html",
     "html": "text/html",
     "json": "application/json",
     "md": "text/markdown",
+    "txt": "text/plain",
     "xml": "text/xml",
 }
-_NOT_TEXT = frozenset({"pdf", "png", "jpg", "jpeg", "gif", "webp", "mp3", "wav", "mp4", *_ZIPPED})
-"""Endings that promise something else: text under them is an error page or a mistake."""
+"""Media types by the ending of a file's name: a table of our own, so that every machine sends the same."""
+
+_ZIPPED = frozenset({"docx", "xlsx", "pptx"})
+_TEXTS = frozenset({"csv", "htm", "html", "json", "md", "txt", "xml"})
 
 _KINDS = {"image": "an image", "audio": "sound", "video": "a video"}
 _AUDIO_FORMATS = {"audio/mpeg": "mp3", "audio/mp4": "m4a"}
@@ -83,6 +108,15 @@ def sniff(data: bytes) -> str | None:
     if data[:2] == b"BM" and data[6:10] == bytes(4):
         return "image/bmp"
     return None
+
+
+def type_by_ending(name: str) -> str | None:
+    """The media type that a file's name promises, by its ending; None where it is not known.
+
+    >>> type_by_ending("report.PDF"), type_by_ending("report")
+    ('application/pdf', None)
+    """
+    return TYPES_BY_ENDING.get(_ending(name))
 
 
 def media_type_of(data: bytes, kind: MediaKind, name: str) -> str:
@@ -116,14 +150,18 @@ def audio_format(media_type: str) -> str:
 
 
 def _document_type(data: bytes, name: str) -> str:
-    ending = name.rpartition(".")[2].lower() if "." in name else ""
+    ending = _ending(name)
     if data[:4] == b"PK\x03\x04" and ending in _ZIPPED:
-        return _ZIPPED[ending]
-    if ending in _NOT_TEXT:
+        return TYPES_BY_ENDING[ending]
+    if ending in TYPES_BY_ENDING.keys() - _TEXTS:  # text under them is an error page or a mistake
         raise InputError(f"the data is not what the ending .{ending} says")
     if not _is_text(data):
         raise InputError("the data is neither text nor a document of a known kind")
-    return _TEXTS.get(ending, "text/plain")
+    return TYPES_BY_ENDING.get(ending, "text/plain")
+
+
+def _ending(name: str) -> str:
+    return name.rpartition(".")[2].lower() if "." in name else ""
 
 
 def _is_text(data: bytes) -> bool:

@@ -10,18 +10,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from flexllm_core.errors import ErrorKind, LLMHTTPError, LLMRequestError
+from flexllm_core.errors import LLMHTTPError, LLMRequestError
 from flexllm_core.json_codec import decode_json, encode_json
 from flexllm_core.messages import Messages
 from flexllm_core.requests import ChatRequest
 from flexllm_core.results import ChatCompletionResult, ToolCall
 from flexllm_providers.dialects import merge_body, thinking_patch
 from flexllm_providers.http import HttpRequest, HttpResponse
-from flexllm_providers.http_errors import OVERLOAD_WORDS, error_facts, implied_status
+from flexllm_providers.http_errors import error_facts
 from flexllm_providers.openai.usage import decode_usage, reported_cost
 from flexllm_providers.target import Target
 from flexllm_providers.think_tags import split_think_tags
-from flexllm_providers.wire_errors import status_error, unusable
+from flexllm_providers.wire_errors import inside_200, status_error, unusable
 from flexllm_providers.wire_warnings import warn_left_out
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
@@ -224,7 +224,8 @@ def _tool_calls(message: Mapping[str, Any]) -> tuple[tuple[ToolCall, ...], list[
             dicts.append({**item, **own, "function": {**function, **own["function"]}})
         elif isinstance(custom, dict) and isinstance(custom.get("name"), str) and custom["name"]:
             call = tool_call(item.get("id"), custom["name"], custom.get("input"), number)
-            dicts.append({**{key: value for key, value in item.items() if key != "function"}, "id": call.id})
+            own = {"id": call.id, "type": "custom"}
+            dicts.append({**{key: value for key, value in item.items() if key != "function"}, **own})
         else:
             continue
         calls.append(call)
@@ -268,15 +269,10 @@ def error_in_body(
         target: Who was asked.
         now: Wall-clock seconds since 1970.
     """
-    text = target.excerpt(body, request.extra_headers.values())
-    facts = error_facts(data, text)
+    facts = error_facts(data, target.excerpt(body, request.extra_headers.values()))
     error = data.get("error")
-    status = _status_in(error if isinstance(error, dict) else data) or implied_status(facts)
-    if status is None:
-        kind: ErrorKind = "overload" if facts.words & OVERLOAD_WORDS else "transient"
-        return unusable(target, request, facts.message, body, kind=kind, code=facts.code, excerpt=False)
-    what = f"an error inside HTTP 200, of the kind {status}: {facts.message}"
-    return status_error(status, what, facts, text, headers, request, target, now)
+    status = _status_in(error if isinstance(error, dict) else data)
+    return inside_200(status, facts, body, headers, request, target, now)
 
 
 def _status_in(error: object) -> int | None:

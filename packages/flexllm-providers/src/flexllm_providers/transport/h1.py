@@ -12,7 +12,7 @@ from flexllm_core.errors import LLMConnectionError
 from flexllm_providers.http import HttpRequest, HttpResponse, Timeouts
 from flexllm_providers.transport import errors as transport_errors
 from flexllm_providers.transport.connection_pool import KEEPALIVE_EXPIRY, MAX_IDLE, OriginPool
-from flexllm_providers.transport.h1_connect import Connector
+from flexllm_providers.transport.h1_connect import CheckAddresses, Connector
 from flexllm_providers.transport.h1_connection import SLICE, H1Connection
 from flexllm_providers.transport.h1_response import MAX_BODY, MAX_HEAD, ResponseReader
 from flexllm_providers.transport.h1_stream import H1Stream
@@ -52,6 +52,7 @@ class H1Transport:
         max_header_bytes: Limit of a head (64 KiB).
         keepalive_expiry: Seconds that an idle connection is kept (30).
         max_idle_per_origin: How many idle connections are kept per origin (4096).
+        check_addresses: Refuses hosts by the addresses that they have (`h1_connect.CheckAddresses`).
     """
 
     def __init__(
@@ -62,8 +63,10 @@ class H1Transport:
         max_header_bytes: int = MAX_HEAD,
         keepalive_expiry: float = KEEPALIVE_EXPIRY,
         max_idle_per_origin: int = MAX_IDLE,
+        check_addresses: CheckAddresses | None = None,
     ) -> None:
         self._verify = verify
+        self._check_addresses = check_addresses
         self._max_body = max_response_bytes
         self._max_head = max_header_bytes
         self._keepalive_expiry = keepalive_expiry
@@ -169,4 +172,4 @@ class H1Transport:
         if self._loop is not None:
             raise RuntimeError("a transport belongs to the event loop that it was first used on")
         self._loop = loop
-        self._connector = Connector(loop, self._verify)
+        self._connector = Connector(loop, self._verify, self._check_addresses)

@@ -25,6 +25,10 @@ minutes, and a gateway that forgets a silent connection would let a call wait fo
 Address = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
 """One result of `getaddrinfo`: family, type, protocol, canonical name, socket address."""
 
+CheckAddresses = Callable[[str, Sequence[Address]], None]
+"""Called with a host and all its addresses before each connection; raises to refuse it. What was checked is what is
+connected to: the host is not looked up again."""
+
 ProtocolT = TypeVar("ProtocolT", bound=asyncio.Protocol)
 
 
@@ -34,11 +38,15 @@ class Connector:
     Args:
         loop: The event loop.
         verify: Which certificates are trusted (`flexllm_providers.transport.tls.Verify`).
+        check_addresses: Refuses hosts by their addresses; None connects to any.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, verify: Verify) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, verify: Verify, check_addresses: CheckAddresses | None = None
+    ) -> None:
         self._loop = loop
         self._verify = verify
+        self._check_addresses = check_addresses
         self._context: ssl.SSLContext | None = None
         self._lookups: dict[tuple[str, int], asyncio.Task[Sequence[Address]]] = {}
 
@@ -57,6 +65,7 @@ class Connector:
         Raises:
             LLMConnectionError: Name, network or TLS; of kind `refused` if the certificate is not trusted.
             LLMTimeoutError: Phase `connect` or `total`.
+            Exception: Whatever `check_addresses` raises.
         """
         connect_at = inf if timeouts.connect is None else self._loop.time() + timeouts.connect
         deadline = min(connect_at, total_at)
@@ -77,7 +86,10 @@ class Connector:
 
     async def _connect(self, origin: Origin, factory: Callable[[], ProtocolT]) -> ProtocolT:
         context = self._tls_context() if origin.scheme == "https" else None
-        sock = await first_socket(self._loop, await self._resolve(origin.host, origin.port))
+        addresses = await self._resolve(origin.host, origin.port)
+        if self._check_addresses is not None:
+            self._check_addresses(origin.host, addresses)
+        sock = await first_socket(self._loop, addresses)
         try:
             _, protocol = await self._loop.create_connection(
                 factory, sock=sock, ssl=context, server_hostname=origin.host.partition("%")[0] if context else None

@@ -12,7 +12,7 @@ from flexllm_core.errors import ConfigError, InputError
 from flexllm_core.requests import ChatRequest
 from flexllm_providers.claude import encode as claude_encode
 from flexllm_providers.claude.params import JSON_PROMPT
-from flexllm_providers.claude.target import claude_target
+from flexllm_providers.claude.target import claude_target, claude_target_from
 from flexllm_providers.target import Target, target_from
 
 SCHEMA = {"type": "object", "properties": {"t": {"type": "string"}}, "required": ["t"], "additionalProperties": False}
@@ -298,3 +298,37 @@ def test_an_answer_at_the_end_where_the_model_does_not_go_on(wire: Any) -> None:
     search = {"type": "server_tool_use", "id": "srv_1", "name": "web_search", "input": {}}
     paused = {"role": "assistant", "content": None, "claude_message": {"model": None, "content": [search]}}
     assert wire.body([messages[0], paused])["messages"][-1]["content"] == [search]
+
+
+@pytest.mark.parametrize(
+    ("env", "key", "dialect", "header"),
+    [
+        ({"ANTHROPIC_AUTH_TOKEN": "token-0000"}, "token-0000", {}, "authorization"),
+        ({"ANTHROPIC_AUTH_TOKEN": " token-0000\n"}, "token-0000", {}, "authorization"),
+        ({"ANTHROPIC_AUTH_TOKEN": "token-0000"}, "another-key", {}, "x-api-key"),
+        ({"ANTHROPIC_AUTH_TOKEN": "both", "ANTHROPIC_API_KEY": "both"}, "both", {}, "x-api-key"),
+        ({"ANTHROPIC_AUTH_TOKEN": "token-0000"}, "token-0000", {"auth": "x-api-key"}, "x-api-key"),
+        ({}, "a-key", {}, "x-api-key"),
+    ],
+)
+def test_the_auth_token_of_the_environment_is_a_bearer_token(
+    env: dict[str, str], key: str, dialect: dict[str, Any], header: str
+) -> None:
+    """As in Anthropic's SDKs; one of the two headers is sent, never both."""
+    endpoint = endpoint_from({"provider": "claude", "api_key": key, "dialect": dialect})
+    headers = claude_target_from(endpoint, env=env).api_headers
+    assert {name for name in ("authorization", "x-api-key") if name in headers} == {header}
+    assert headers[header] == (f"Bearer {key}" if header == "authorization" else key)
+
+
+def test_the_api_version_is_a_field_too(wire: Any) -> None:
+    """The older place still counts; two that differ are refused, and so is what only Google has."""
+    assert wire.target(api_version="2026-10-21").api_headers["anthropic-version"] == "2026-10-21"
+    both = {"api_version": "2026-10-21", "dialect": {"version": "2026-10-21"}}
+    assert wire.target(**both).version == "2026-10-21"
+    with pytest.raises(ConfigError, match=r"api_version and dialect\.version differ"):
+        wire.target(api_version="2026-10-21", dialect={"version": "2023-06-01"})
+    with pytest.raises(ConfigError, match="api_version: expected a date"):
+        wire.target(api_version="v1")
+    with pytest.raises(ConfigError, match="project_id is not for this provider; expected provider: vertex"):
+        wire.target(project_id="p")

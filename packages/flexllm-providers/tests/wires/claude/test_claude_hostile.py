@@ -63,7 +63,8 @@ ASK = {"role": "user", "content": "?"}
 
 def check(wire: Any, result: Any) -> None:
     """What every result keeps to: it says something, and can be sent again, to Claude and to others."""
-    assert result.content or result.tool_calls or result.finish_reason in ("length", "content_filter", "pause_turn")
+    is_pause = isinstance(result.raw, dict) and result.raw.get("stop_reason") == "pause_turn"
+    assert result.content or result.tool_calls or result.finish_reason in ("length", "content_filter") or is_pause
     assert result.content is None or isinstance(result.content, str)
     message = result.assistant_message
     assert normalize_messages([message])

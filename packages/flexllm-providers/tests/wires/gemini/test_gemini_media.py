@@ -125,3 +125,23 @@ def test_any_part_is_a_part_or_an_input_error(kind: str, value: Any) -> None:
     assert part.keys() <= {"text", "inlineData", "fileData"}
     for held in (part.get("inlineData"), part.get("fileData")):
         assert held is None or all(isinstance(text, str) for text in held.values())
+
+
+@pytest.mark.parametrize(
+    ("ending", "expected"),
+    [
+        ("mp3", "audio/mp3"),
+        ("avi", "video/avi"),
+        ("wmv", "video/wmv"),
+        ("wav", "audio/wav"),
+        ("mov", "video/quicktime"),
+    ],
+)
+def test_types_by_ending_have_the_names_that_google_uses(gemini_wire: Any, ending: str, expected: str) -> None:
+    """In files that are fetched there, and as the format of sound."""
+    part = {"type": "file", "file": {"file_id": f"gs://b/a.{ending}"}}
+    (turn,) = gemini_wire.body([{"role": "user", "content": [part]}])["contents"]
+    assert turn["parts"] == [{"fileData": {"fileUri": f"gs://b/a.{ending}", "mimeType": expected}}]
+    sound = {"type": "input_audio", "input_audio": {"data": "AAAA", "format": ending}}
+    (turn,) = gemini_wire.body([{"role": "user", "content": [sound]}])["contents"]
+    assert turn["parts"] == [{"inlineData": {"mimeType": expected, "data": "AAAA"}}]

@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flexllm_core.errors import ContentFilterError, LLMRequestError, LLMResponseError, RateLimitError, ServerError
+from flexllm_core.errors import (
+    AuthenticationError,
+    BadRequestError,
+    ContentFilterError,
+    LLMRequestError,
+    LLMResponseError,
+    RateLimitError,
+    ServerError,
+)
 from flexllm_core.requests import ChatRequest
 from flexllm_core.results import StreamEvent, ToolCall, Usage
 from flexllm_providers.sse import ServerSentEvent, SSEParser
@@ -221,3 +229,20 @@ def test_usage_and_signatures_after_the_end_are_kept(gemini_wire: Any) -> None:
     _, result = gemini_wire.answer(gemini_wire.candidate("a"), late)
     assert result.usage == Usage(1, 1, 2)
     assert result.assistant_message["gemini_parts"][-1] == {"text": "", "thoughtSignature": "c2ln"}
+
+
+@pytest.mark.parametrize(
+    ("chunk", "cls", "said"),
+    [
+        ({"code": 429, "message": "Slow down.", "status": "RESOURCE_EXHAUSTED"}, RateLimitError, "Slow down."),
+        ({"code": 503, "message": "Busy.", "status": "UNAVAILABLE", "details": []}, ServerError, "Busy."),
+        ([{"code": 400, "status": "INVALID_ARGUMENT", "message": "No."}], BadRequestError, "No."),
+        ({"code": 401, "message": "Who?"}, AuthenticationError, "Who?"),
+    ],
+)
+def test_an_error_object_alone_is_that_error(gemini_wire: Any, examples: Any, chunk: Any, cls: type, said: str) -> None:
+    """Some proxies leave out the `error` around it; it is no cut stream, and is treated by its kind."""
+    error = refuse(gemini_wire, *examples["stream"][:2], chunk)
+    assert type(error) is cls
+    assert said in str(error)
+    assert type(gemini_wire.refuse(chunk)) is cls

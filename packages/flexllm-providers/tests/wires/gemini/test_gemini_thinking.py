@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from flexllm_core.errors import ConfigError
 from flexllm_core.thinking import EFFORTS
+from flexllm_providers import wire_warnings
 from flexllm_providers.gemini.thinking import FAMILIES, find_family, model_line, thinking_config
 
 
@@ -137,3 +138,20 @@ def test_never_both_knobs_and_never_out_of_range(family: Any, thinking: Any, lab
     if budget is not None:
         least, most = family.budgets
         assert least <= budget <= most or (budget == 0 and family.off) or (budget == -1 and thinking is True)
+
+
+@pytest.mark.parametrize(("model", "is_known"), [("gemini-9-ultra", False), ("gemini-3.8-flash", True)])
+def test_a_guess_about_an_unknown_model_is_said_once(
+    gemini_wire: Any, model: str, is_known: bool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only when thinking is asked for, and not where the endpoint names the family."""
+    monkeypatch.setattr(wire_warnings, "_said", set())
+    with caplog.at_level(logging.WARNING, "flexllm"):
+        gemini_wire.body("hi", model)
+        gemini_wire.body("hi", model, thinking="low", endpoint={"dialect": {"family": "3-pro"}})
+        assert not caplog.records
+        for _ in range(2):
+            gemini_wire.body("hi", model, thinking="low")
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == (0 if is_known else 1)
+    assert all("'gemini-9-ultra' is of no known family" in text and "dialect.family" in text for text in said)

@@ -157,3 +157,18 @@ def test_the_lists_of_models() -> None:
     """Vertex AI lists the models of a publisher, not of a project."""
     assert models_url(f"{DEVELOPER}/v1") == f"{DEVELOPER}/v1/models"
     assert models_url(VERTEX) == "https://aiplatform.googleapis.com/v1beta1/publishers/google/models"
+
+
+def test_project_location_and_version_are_fields_of_an_endpoint() -> None:
+    """The dialect still takes them; the fields win over the environment, and must not contradict the dialect."""
+    env = {"GOOGLE_CLOUD_PROJECT": "p-1", "GOOGLE_CLOUD_LOCATION": "eu"}
+    own = {"provider": "vertex", "project_id": "p-3", "location": "us-east5", "api_version": "v1beta1"}
+    expected = "https://us-east5-aiplatform.googleapis.com/v1beta1/projects/p-3/locations/us-east5"
+    assert gemini_target_from(endpoint_from(own), env).base_url == expected
+    assert gemini_target_from(endpoint_from({**own, "dialect": {"location": "us-east5"}}), env).base_url == expected
+    with pytest.raises(ConfigError, match=r"location and dialect\.location differ"):
+        gemini_target_from(endpoint_from({**own, "dialect": {"location": "eu"}}), env)
+    developer = endpoint_from({"provider": "gemini", "api_version": "v1"})
+    assert gemini_target_from(developer, {}).base_url == f"{DEVELOPER}/v1"
+    with pytest.raises(ConfigError, match="location is not for this provider; expected provider: vertex"):
+        gemini_target_from(endpoint_from({"provider": "gemini", "location": "eu"}), {})
