@@ -246,7 +246,10 @@ def test_models_are_listed_page_by_page(client_for: Any, flexllm_mock_server_fac
     assert [model.name for model in client.models.list(config={"page_size": 2})] == [f"models/{name}" for name in names]
     assert server.stats().requests == 3
     model = client.models.get(model="m3")
-    assert (model.name, model.supported_actions) == ("models/m3", ["generateContent", "countTokens"])
+    assert (model.name, model.supported_actions) == (
+        "models/m3",
+        ["generateContent", "countTokens", "embedContent", "batchGenerateContent"],
+    )
     with pytest.raises(errors.ClientError) as caught:
         client.models.get(model="m9")
     assert (caught.value.code, caught.value.status) == (404, "NOT_FOUND")

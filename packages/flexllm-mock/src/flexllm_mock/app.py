@@ -31,6 +31,8 @@ from flexllm_mock.models import ModelsWire
 from flexllm_mock.openai import OpenAIWire
 from flexllm_mock.requestlog import Outcome, RequestLog
 from flexllm_mock.scripted import Prescribed
+from flexllm_mock.storage import Storage
+from flexllm_mock.stored import StoredWire
 from flexllm_mock.unknown import UnknownEndpoint
 
 if TYPE_CHECKING:
@@ -60,10 +62,12 @@ class MockApp:
         self.log = RequestLog(self.config.log_file)
         self.faults = FaultScript(faults)
         self._random_errors = RandomErrors(self.config)
+        self._storage = Storage()
         self._wires: tuple[Wire, ...] = (
             OpenAIWire(self.config),
-            ClaudeWire(self.config),
-            GeminiWire(self.config),
+            ClaudeWire(self.config, self._storage, self._run_row),
+            GeminiWire(self.config, self._storage, self._run_row),
+            StoredWire(self.config, self._storage, self._run_row),
             CreditsWire(self.config),
             ModelsWire(self.config),
         )
@@ -74,13 +78,15 @@ class MockApp:
         """Loop time from which the log counts; without a server that sets it, that of the first request."""
 
     def reset(self) -> None:
-        """Return to the state of the start: no requests, the initial faults unused, random errors from the first."""
+        """Return to the state of the start: no requests, nothing stored, initial faults unused, random errors anew."""
         self.log.reset()
         self.faults.reset()
+        self._storage.clear()
         self._random_errors.reset()
 
     def close(self) -> None:
-        """Close the log file."""
+        """Close the log file, and forget what clients have stored."""
+        self._storage.clear()
         self.log.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -133,7 +139,7 @@ class MockApp:
                 raise error
             if request.method == "POST":
                 request.body = await read_body(request.headers, receive, self.config.max_body_bytes)
-            if self._api_key is not None and not self._admits(endpoint, request, self._api_key):
+            if self._api_key is not None and not endpoint.open and not self._admits(endpoint, request, self._api_key):
                 raise ApiError(401, "Incorrect API key provided.", code=BAD_KEY_CODE)
         except ApiError as problem:
             return endpoint.refuse(request, problem)
@@ -157,6 +163,10 @@ class MockApp:
         if problem is None and endpoint.generates:
             problem = self._random_errors.draw()
         return self._answered(endpoint, request, problem)
+
+    def _run_row(self, request: ApiRequest) -> Reply:
+        """Answer one row of a batch as if it had come by itself."""
+        return self._decide(self._endpoints.get(request.path) or self._find(request.path), request)
 
     def _answered(
         self, endpoint: Endpoint, request: ApiRequest, problem: ApiError | None, literal: Prescribed | None = None

@@ -76,6 +76,12 @@ def query_fields(query: bytes) -> list[tuple[str, str]]:
     return parse_qsl(query.decode("latin-1"))
 
 
+def own_url(request: ApiRequest) -> str:
+    """Return scheme and host at which the client called the server, so that links lead back to it."""
+    scheme = header(request, b"x-forwarded-proto") or "http"
+    return f"{'https' if scheme == 'https' else 'http'}://{header(request, b'host') or 'localhost'}"
+
+
 class ApiError(Exception):
     """A request that gets an error answer; each wire format gives it its own shape."""
 
@@ -99,6 +105,8 @@ class Endpoint(Protocol):
     """True when answers are generated, so that error draws, delay and pacing concern it."""
     url_key: bool
     """True when the vendor accepts a key in the URL, as `?key=`."""
+    open: bool
+    """True when no key is needed, because the URL itself is a secret that was given to someone with a key."""
 
     def read(self, request: ApiRequest) -> None:
         """Parse the body and fill in `payload`, `model` and `digest`; raises ApiError for a body that is not valid."""

@@ -9,15 +9,18 @@ from typing import Any
 from flexllm_mock.answers import answer
 from flexllm_mock.asgi import EVENT_STREAM_TYPE, ApiError, ApiRequest, Endpoint, Reply, header
 from flexllm_mock.claude_answer import Message, document, events
+from flexllm_mock.claude_batches import MessageBatchesEndpoint
 from flexllm_mock.claude_errors import REQUEST_ID_HEADER, ClaudeErrors, unknown_model
 from flexllm_mock.claude_request import MessagesCall, parse_messages
 from flexllm_mock.config import MockConfig
 from flexllm_mock.google_errors import GoogleErrors
 from flexllm_mock.identity import answer_key, content_digest
+from flexllm_mock.jobs import RunRow
 from flexllm_mock.jsontext import read_object
 from flexllm_mock.scalars import SchemaError
 from flexllm_mock.scripted import Prescribed
 from flexllm_mock.signatures import Signer
+from flexllm_mock.storage import Storage
 
 # What neither changes the text of an answer nor is in the digest already.
 _NOT_IN_KEY = frozenset(("model", "messages", "system", "stream", "max_tokens", "stop_sequences"))
@@ -31,8 +34,9 @@ _FROM_GOOGLE = (401, 403, 429)
 class ClaudeWire:
     """The Messages API at any prefix, and Claude on Vertex AI."""
 
-    def __init__(self, config: MockConfig) -> None:
+    def __init__(self, config: MockConfig, storage: Storage, run: RunRow) -> None:
         self._messages = MessagesEndpoint(config)
+        self._batches = MessageBatchesEndpoint(config, storage, run)
         self._count = CountEndpoint(config)
         self._vertex = VertexMessagesEndpoint(config)
         self._vertex_count = VertexCountEndpoint(config)
@@ -43,6 +47,8 @@ class ClaudeWire:
             return self._messages
         if path.endswith("/messages/count_tokens"):
             return self._count
+        if self._batches.serves(path):
+            return self._batches
         match = _VERTEX.fullmatch(path)
         if match is None:
             return None

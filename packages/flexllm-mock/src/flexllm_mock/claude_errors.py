@@ -27,6 +27,7 @@ class ClaudeErrors:
     """Gives errors Claude's shape."""
 
     url_key = False
+    open = False
 
     def __init__(self, seed: int) -> None:
         self._key = seed_bytes(seed)

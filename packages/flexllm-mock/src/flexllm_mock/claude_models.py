@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from flexllm_mock.asgi import ApiError, ApiRequest, Reply, query_fields
-from flexllm_mock.claude_errors import REQUEST_ID_HEADER, ClaudeErrors, invalid, unknown_model
+from flexllm_mock.asgi import ApiRequest, Reply, query_fields
+from flexllm_mock.claude_errors import REQUEST_ID_HEADER, ClaudeErrors, unknown_model
+from flexllm_mock.claude_lists import page
 from flexllm_mock.config import MockConfig
 from flexllm_mock.scripted import Prescribed
 
-_DEFAULT_LIMIT, _MOST = 20, 1000
 _CREATED = "2025-11-20T00:00:00Z"
 _YES, _NO = {"supported": True}, {"supported": False}
 _CAPABILITIES = {
-    "batch": _NO,
+    "batch": _YES,
     "citations": _NO,
     "code_execution": _NO,
     "context_management": {"supported": False},
@@ -47,44 +47,13 @@ class ClaudeModelsEndpoint(ClaudeErrors):
     def reply(self, request: ApiRequest, literal: Prescribed | None = None) -> Reply:
         """List a page of models, or describe one."""
         if request.model is None:
-            found = self._page(dict(query_fields(request.query)))
+            found = page([_described(name) for name in self._models], dict(query_fields(request.query)))
         elif request.model in self._models:
             found = _described(request.model)
         else:
             raise unknown_model(request.model)
         body = json.dumps(found, separators=(",", ":")).encode()
         return Reply(200, self._request_id(request), body=body, id_header=REQUEST_ID_HEADER)
-
-    def _page(self, query: dict[str, str]) -> dict[str, Any]:
-        limit = _limit(query.get("limit"))
-        after, before = query.get("after_id"), query.get("before_id")
-        if after and before:
-            raise ApiError(400, "Only one of `before_id` and `after_id` may be specified.")
-        first, last = 0, len(self._models)
-        if after:
-            first = self._position(after, "after_id") + 1
-        if before:
-            last = self._position(before, "before_id")
-        page = self._models[max(first, last - limit) : last] if before else self._models[first : first + limit]
-        return {
-            "data": [_described(name) for name in page],
-            "has_more": len(page) < last - first,
-            "first_id": page[0] if page else None,
-            "last_id": page[-1] if page else None,
-        }
-
-    def _position(self, name: str, parameter: str) -> int:
-        if name not in self._models:
-            raise invalid(parameter, f"no model {name!r}")
-        return self._models.index(name)
-
-
-def _limit(text: str | None) -> int:
-    if text is None:
-        return _DEFAULT_LIMIT
-    if not text.isdecimal() or len(text) > len(str(_MOST)) or not 1 <= int(text) <= _MOST:
-        raise invalid("limit", f"Input should be an integer from 1 to {_MOST}")
-    return int(text)
 
 
 def _described(name: str) -> dict[str, Any]:

@@ -86,6 +86,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--model", action="append", metavar="NAME", help="model to list, may be repeated (default: mock)")
     add("--strict-models", action="store_true", help="answer 404 for models that are not listed")
     add("--api-key", metavar="KEY", help=f"refuse other keys; better given in {API_KEY_VARIABLE}")
+    add("--batch-seconds", type=float, default=0.0, metavar="SECONDS", help="how long a vendor's batch takes (0)")
+    add("--batch-window", type=float, default=86_400.0, metavar="SECONDS", help="when its rows expire (a day)")
     add("--ready-file", type=Path, metavar="FILE", help="write url, port and pid as JSON to FILE when ready")
     add("--log-file", type=Path, metavar="FILE", help="append one JSON line per request to FILE")
     add("--quiet", action="store_true", help="write nothing to stderr but errors")
@@ -115,6 +117,8 @@ def _config(options: argparse.Namespace) -> MockConfig:
         strict_models=options.strict_models,
         api_key=options.api_key if options.api_key is not None else os.environ.get(API_KEY_VARIABLE) or None,
         log_file=options.log_file,
+        batch_seconds=options.batch_seconds,
+        batch_window=options.batch_window,
     )
 
 

@@ -21,6 +21,8 @@ class MockConfig:
     models: names that the model list shows; other names are answered too unless strict_models.
     api_key: when set, requests with another key are refused. response_len: least and most tokens of a free answer.
     log_file: file that gets one JSON line per request received. max_body_bytes: larger requests get 413.
+    batch_seconds: how long a vendor's batch takes, 0 (the default) for done at the first look. batch_window: seconds
+    after which the rows of a batch that are not done expire (default a day).
 
     Raises ValueError for a value out of range.
     """
@@ -39,6 +41,8 @@ class MockConfig:
     response_len: tuple[int, int] = (12, 40)
     log_file: str | os.PathLike[str] | None = None
     max_body_bytes: int = 100 * 1024 * 1024
+    batch_seconds: float = 0.0
+    batch_window: float = 86_400.0
 
     def __post_init__(self) -> None:
         low, high = self.response_len
@@ -60,6 +64,14 @@ class MockConfig:
             (not self.models, "models must name at least one model"),
             (self.api_key == "", "api_key must not be empty"),
             (self.max_body_bytes < 1, f"max_body_bytes must be positive, not {self.max_body_bytes}"),
+            (
+                not 0 <= self.batch_seconds < float("inf"),
+                f"batch_seconds must be a number of seconds, not {self.batch_seconds}",
+            ),
+            (
+                not 0 < self.batch_window < float("inf"),
+                f"batch_window must be more than 0 seconds, not {self.batch_window}",
+            ),
         ):
             if wrong:
                 raise ValueError(problem)
@@ -82,3 +94,5 @@ class MockOptions(TypedDict, total=False):
     response_len: tuple[int, int]
     log_file: str | os.PathLike[str] | None
     max_body_bytes: int
+    batch_seconds: float
+    batch_window: float

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from functools import partial
 from typing import Any
 
@@ -11,19 +10,20 @@ from flexllm_mock.answers import answer
 from flexllm_mock.asgi import EVENT_STREAM_TYPE, ApiError, ApiRequest, Endpoint, Reply, query_fields
 from flexllm_mock.config import MockConfig
 from flexllm_mock.gemini_answer import Generation, chunks, document
+from flexllm_mock.gemini_batches import VERBS, BatchCreationEndpoint
+from flexllm_mock.gemini_embeddings import BatchEmbedEndpoint, EmbedEndpoint, PredictEndpoint
 from flexllm_mock.gemini_fields import Fields, read_fields
+from flexllm_mock.gemini_paths import MODEL_PATH
 from flexllm_mock.gemini_request import GeminiCall, parse_generate
 from flexllm_mock.google_errors import GoogleErrors
 from flexllm_mock.identity import answer_key, content_digest
+from flexllm_mock.jobs import RunRow
 from flexllm_mock.jsontext import read_object
 from flexllm_mock.scalars import SchemaError
 from flexllm_mock.scripted import Prescribed
 from flexllm_mock.signatures import Signer
+from flexllm_mock.storage import Storage
 
-_PATH = re.compile(
-    r".*/(?P<version>v1|v1alpha|v1beta|v1beta1)/(?P<vertex>projects/[^/]+/locations/[^/]+/)?"
-    r"(?P<publisher>publishers/google/)?models/(?P<model>[^:/]+):(?P<verb>\w+)"
-)
 # What neither changes the text of an answer nor is in the digest already.
 _NOT_IN_KEY = frozenset(("model", "contents", "systemInstruction"))
 _LIMITS = frozenset(("maxOutputTokens", "stopSequences", "candidateCount"))
@@ -32,16 +32,21 @@ _LIMITS = frozenset(("maxOutputTokens", "stopSequences", "candidateCount"))
 class GeminiWire:
     """The generateContent API at any prefix, under `/v1` and `/v1beta`, and its paths on Vertex AI."""
 
-    def __init__(self, config: MockConfig) -> None:
+    def __init__(self, config: MockConfig, storage: Storage, run: RunRow) -> None:
         self._endpoints: dict[tuple[str, bool], Endpoint] = {}
         for vertex in (False, True):
             self._endpoints["generateContent", vertex] = GenerateEndpoint(config, vertex=vertex)
             self._endpoints["streamGenerateContent", vertex] = StreamEndpoint(config, vertex=vertex)
             self._endpoints["countTokens", vertex] = CountEndpoint(config, vertex=vertex)
+            self._endpoints["embedContent", vertex] = EmbedEndpoint(config, vertex=vertex)
+            self._endpoints["batchEmbedContents", vertex] = BatchEmbedEndpoint(config, vertex=vertex)
+        self._endpoints["predict", True] = PredictEndpoint(config, vertex=True)
+        for verb in VERBS:
+            self._endpoints[verb, False] = BatchCreationEndpoint(config, storage, run)
 
     def find(self, path: str) -> Endpoint | None:
         """Return the endpoint that serves a path, or None."""
-        match = _PATH.fullmatch(path)
+        match = MODEL_PATH.fullmatch(path)
         if match is None:
             return None
         vertex = match["vertex"] is not None or match["publisher"] is not None
@@ -64,7 +69,7 @@ class GenerateEndpoint(GoogleErrors):
 
     def read(self, request: ApiRequest) -> None:
         """Parse the body and identify its content: model, contents, and the instructions if there are any."""
-        match = _PATH.fullmatch(request.path)
+        match = MODEL_PATH.fullmatch(request.path)
         assert match is not None
         request.model = match["model"]
         payload = request.payload = read_fields(read_object(request.body), self.kind)

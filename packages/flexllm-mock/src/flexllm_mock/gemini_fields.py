@@ -30,6 +30,10 @@ _KINDS: dict[str, dict[str, str | None]] = {
         "generationConfig": "generation",
         "generateContentRequest": "generate",
     },
+    "embed": {
+        **dict.fromkeys(("model", "taskType", "title", "outputDimensionality", "embedContentConfig", "autoTruncate")),
+        "content": "content",
+    },
     "content": {"role": None, "parts": "part"},
     "part": {
         **dict.fromkeys(("text", "thought", "thoughtSignature", "executableCode", "codeExecutionResult")),

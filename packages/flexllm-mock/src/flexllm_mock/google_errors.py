@@ -23,6 +23,7 @@ _STATUSES = {
     503: "UNAVAILABLE",
     504: "DEADLINE_EXCEEDED",
 }
+_RPC_CODES = {401: 16, 403: 7, 404: 5, 408: 4, 409: 10, 429: 8, 499: 1, 501: 12, 503: 14, 504: 4}
 _TYPE = "type.googleapis.com/google.rpc."
 _SERVICE = "generativelanguage.googleapis.com"
 _BAD_KEY = {
@@ -36,6 +37,7 @@ class GoogleErrors:
     """Gives errors Google's shape."""
 
     url_key = False
+    open = False
     bad_key_status = 401
 
     def __init__(self, seed: int) -> None:
@@ -50,13 +52,18 @@ class GoogleErrors:
         error: dict[str, Any] = {
             "code": status,
             "message": message,
-            "status": _STATUSES.get(status) or ("UNAVAILABLE" if status >= 500 else "INVALID_ARGUMENT"),
+            "status": problem.kind or _STATUSES.get(status) or ("UNAVAILABLE" if status >= 500 else "INVALID_ARGUMENT"),
         }
         details = _details(problem, status)
         if details:
             error["details"] = details
         body = json.dumps({"error": error}, separators=(",", ":")).encode()
         return Reply(status, b"", body=body, headers=problem.headers)
+
+
+def rpc_code(status: int) -> int:
+    """Return the code of google.rpc.Code that stands for an HTTP status."""
+    return _RPC_CODES.get(status, 13 if status >= 500 else 3)
 
 
 def _details(problem: ApiError, status: int) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from flexllm_mock.openai_completions import CompletionsEndpoint
 from flexllm_mock.openai_embeddings import EmbeddingsEndpoint
 from flexllm_mock.openai_errors import OpenAIErrors, unknown_model
 from flexllm_mock.openai_models import CREATED
+from flexllm_mock.openai_moderations import ModerationsEndpoint
 from flexllm_mock.openai_request import ChatCall, parse_chat
 from flexllm_mock.scalars import SchemaError
 from flexllm_mock.scripted import Prescribed
@@ -30,7 +31,10 @@ class OpenAIWire:
     def __init__(self, config: MockConfig) -> None:
         self._chat = ChatEndpoint(config)
         self._completions = CompletionsEndpoint(config)
-        self._embeddings = EmbeddingsEndpoint(config)
+        self._others: dict[str, Endpoint] = {
+            "embeddings": EmbeddingsEndpoint(config),
+            "moderations": ModerationsEndpoint(config),
+        }
 
     def find(self, path: str) -> Endpoint | None:
         """Return the endpoint that serves a path, or None."""
@@ -38,7 +42,7 @@ class OpenAIWire:
             return self._chat
         if path.endswith("/completions"):
             return self._completions
-        return self._embeddings if path.endswith("/embeddings") else None
+        return self._others.get(path.rpartition("/")[2])
 
 
 class ChatEndpoint(OpenAIErrors):

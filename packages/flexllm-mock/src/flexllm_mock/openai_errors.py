@@ -15,6 +15,7 @@ class OpenAIErrors:
     """Gives errors OpenAI's shape."""
 
     url_key = False
+    open = False
 
     def __init__(self, seed: int) -> None:
         self._key = seed_bytes(seed)

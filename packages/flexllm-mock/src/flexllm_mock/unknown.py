@@ -16,6 +16,7 @@ class UnknownEndpoint:
     methods = frozenset(("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"))
     generates = False
     url_key = False
+    open = False
 
     def __init__(self, seed: int) -> None:
         self._errors: dict[Vendor, OpenAIErrors | ClaudeErrors | GoogleErrors]

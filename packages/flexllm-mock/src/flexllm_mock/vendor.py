@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Literal
 
-from flexllm_mock.asgi import ApiRequest, header
+from flexllm_mock.asgi import ApiError, ApiRequest, Endpoint, Reply, header
 from flexllm_mock.auth import has_key
+from flexllm_mock.scripted import Prescribed
 
 Vendor = Literal["openai", "claude", "gemini"]
 
@@ -20,3 +22,30 @@ def vendor_of(request: ApiRequest) -> Vendor:
     if header(request, b"x-goog-api-key") is not None or (request.query and has_key(request.query)):
         return "gemini"
     return "gemini" if _GOOGLE_PATH.match(request.path) else "openai"
+
+
+class VendorEndpoint:
+    """A path that several vendors have: each request is served by the endpoint of the vendor it is meant for."""
+
+    generates = False
+    url_key = True
+    open = False
+
+    def __init__(self, endpoints: Mapping[Vendor, Endpoint]) -> None:
+        self._endpoints = endpoints
+        self.methods = frozenset().union(*[endpoint.methods for endpoint in endpoints.values()])
+
+    def read(self, request: ApiRequest) -> None:
+        """Parse the body as the vendor does."""
+        endpoint = self._endpoints[vendor_of(request)]
+        if request.method not in endpoint.methods:
+            raise ApiError(405, f"Method {request.method} is not allowed on {request.path}.")
+        endpoint.read(request)
+
+    def reply(self, request: ApiRequest, literal: Prescribed | None = None) -> Reply:
+        """Answer as the vendor does."""
+        return self._endpoints[vendor_of(request)].reply(request, literal)
+
+    def refuse(self, request: ApiRequest, problem: ApiError) -> Reply:
+        """Give an error the vendor's shape."""
+        return self._endpoints[vendor_of(request)].refuse(request, problem)
