@@ -128,3 +128,81 @@ def test_signal_before_the_start_ends_it_too():
         "sys.exit(cli.main([]))"
     )
     assert subprocess.run([sys.executable, "-c", code], timeout=20).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        (["--verdict"], 3),
+        (["--fail-on", "duplicates=1"], 0),
+        (["--fail-on", "duplicates=1", "--fail-on", "requests=1"], 3),
+        (["--verdict", "--fail-on", "key_in_url"], 0),
+        ([], 0),
+    ],
+)
+def test_verdict_decides_the_exit_code(client_for, options, code):
+    """At the end the verdict is printed, and a rule that failed makes the exit code 3; without the options it is 0."""
+    with running("--quiet", *options) as (process, line):
+        for _ in range(2):
+            client_for(line["url"]).chat("a")
+        process.terminate()
+        report = process.stdout.read()
+        assert process.wait(timeout=3) == code
+        assert process.stderr.read() == ""
+    assert ("duplicates: 1 requests" in report) == bool(options)
+    assert ("FAIL" in report) == (code == 3)
+
+
+def test_verdict_of_a_running_server(client, capsys):
+    """`flexllm-mock verdict URL` prints the report or JSON, takes the clients' base URL too, and exits with 3 or 0."""
+    client.chat("a")
+    assert main(["verdict", client.server.url]) == 0
+    client.chat("a")
+    assert main(["verdict", client.server.base_url]) == 3
+    report = capsys.readouterr().out
+    assert report.count("FAIL") == 1
+    assert str(client.server.verdict()) in report
+    assert main(["verdict", client.server.url, "--fail-on", "requests", "--json"]) == 3
+    assert json.loads(capsys.readouterr().out)["rules"][0]["limit"] == 0
+    assert main(["verdict", client.server.url, "--fail-on", "requests=2"]) == 0
+
+
+def test_verdict_of_a_server_with_a_key(serve, capsys, monkeypatch):
+    """The key comes from the environment; without it the message says where to put it."""
+    url = serve(api_key="sk-a").server.url
+    with pytest.raises(SystemExit) as left:
+        main(["verdict", url])
+    assert left.value.code == 1
+    assert capsys.readouterr().err == (
+        f"flexllm-mock verdict: {url}: answered 401 instead of a verdict; put its key into FLEXLLM_MOCK_API_KEY\n"
+    )
+    monkeypatch.setenv("FLEXLLM_MOCK_API_KEY", "sk-a")
+    assert main(["verdict", url]) == 0
+
+
+def test_verdict_of_no_server(capsys):
+    """An address where nobody or somebody else answers is one line and exit code 1; what is no URL, exit code 2."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        url = f"http://127.0.0.1:{other.getsockname()[1]}"
+    for arguments, code, problem in (
+        ([url], 1, "Connection refused"),
+        (["127.0.0.1:80"], 2, "is no URL such as"),
+        ([url, "--fail-on", "duplicate"], 2, "did you mean duplicates?"),
+        ([url, "--fail-on", "duplicates=x"], 2, "must be a whole number"),
+    ):
+        with pytest.raises(SystemExit) as left:
+            main(["verdict", *arguments])
+        assert left.value.code == code
+        captured = capsys.readouterr()
+        assert problem in captured.err
+        assert captured.out == ""
+
+
+def test_verdict_of_another_kind_of_server(capsys, monkeypatch):
+    """An answer that is no verdict is said to be none."""
+    for answer in ([], {"rules": [{}]}, {"rules": 5}):
+        monkeypatch.setattr("flexllm_mock.verdict_command._fetch", lambda url, key, answer=answer: answer)
+        with pytest.raises(SystemExit) as left:
+            main(["verdict", "http://127.0.0.1:1"])
+        assert left.value.code == 1
+        assert "no verdict" in capsys.readouterr().err

@@ -13,28 +13,35 @@ import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Self
 
-from flexllm_mock.config import MockConfig
+from flexllm_mock.config import API_KEY_VARIABLE, MockConfig
+from flexllm_mock.verdict_options import add_fail_on, conclude
 
 if TYPE_CHECKING:
     import socket
 
     from flexllm_mock.app import MockApp
 
-API_KEY_VARIABLE = "FLEXLLM_MOCK_API_KEY"
+_SUBCOMMANDS = {"verdict": "flexllm_mock.verdict_command"}
 
 _GRACE_SECONDS = 1.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a mock server until SIGINT or SIGTERM, and return the exit code.
+    """Run a mock server until SIGINT or SIGTERM, or a subcommand, and return the exit code.
 
-    0 after a signal, 1 when the server cannot start (one line on stderr says why); wrong options exit with 2.
+    0 after a signal, 1 when the server cannot start (one line on stderr says why), 3 when a verdict was asked for and a
+    rule has failed; wrong options exit with 2.
     """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments and arguments[0] in _SUBCOMMANDS:
+        subcommand: Callable[[Sequence[str]], int] = import_module(_SUBCOMMANDS[arguments[0]]).main
+        return subcommand(arguments[1:])
     parser = build_parser()
     options = parser.parse_args(arguments)
     try:
@@ -72,6 +79,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="flexllm-mock",
         description="A deterministic mock LLM server for tests and CI. Prints one JSON line with its url when ready.",
+        epilog="`flexllm-mock verdict URL` prints the verdict of a running server on its client.",
     )
     add = parser.add_argument
     add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
@@ -90,6 +98,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--batch-window", type=float, default=86_400.0, metavar="SECONDS", help="when its rows expire (a day)")
     add("--ready-file", type=Path, metavar="FILE", help="write url, port and pid as JSON to FILE when ready")
     add("--log-file", type=Path, metavar="FILE", help="append one JSON line per request to FILE")
+    add("--verdict", action="store_true", help="at the end print a verdict on the client; exit with 3 if it failed")
+    add_fail_on(parser)
     add("--quiet", action="store_true", help="write nothing to stderr but errors")
     return parser
 
@@ -144,7 +154,7 @@ def _serve(app: MockApp, listener: socket.socket, options: argparse.Namespace, s
         runner.run(serve())
     if not options.quiet:
         _note(f"stopped after {app.log.stats().requests} requests")
-    return 0
+    return conclude(app.log.facts(), options.fail_on) if options.verdict or options.fail_on else 0
 
 
 class _Signals:

@@ -6,6 +6,9 @@ import os
 from dataclasses import dataclass, field
 from typing import TypedDict
 
+API_KEY_VARIABLE = "FLEXLLM_MOCK_API_KEY"
+"""The environment variable from which commands take the server's key."""
+
 MAX_RESPONSE_TOKENS = 1_000_000
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
 from typing import Any, TypedDict, Unpack
 
@@ -98,6 +98,11 @@ class RuleResult:
     text: str
     examples: tuple[Example, ...]
 
+    def with_limits(self, limits: Mapping[str, int | None]) -> RuleResult:
+        """Return the same count judged by the limit that is given for the rule, if there is one."""
+        limit = limits.get(self.rule, self.limit)
+        return replace(self, limit=limit, passed=limit is None or self.count <= limit)
+
     def __str__(self) -> str:
         mark = "    " if self.limit is None else "ok  " if self.passed else "FAIL"
         limit = "" if self.limit is None else f" (limit {self.limit})"
@@ -112,7 +117,6 @@ class Verdict:
     """What a client did, judged by every rule. `str()` is a report of a line per rule."""
 
     rules: tuple[RuleResult, ...]
-    facts: Facts
 
     @property
     def passed(self) -> bool:
@@ -137,12 +141,12 @@ class Verdict:
         The message names each rule that has failed, with its count, its limit and the requests that broke it. Raises
         ValueError for a rule that does not exist or a limit that is no count.
         """
-        asked: dict[str, object] = {each.rule: each.limit for each in self.rules}
-        asked.update(limits)
-        verdict = judge(self.facts, asked)
-        if not verdict.passed:
-            listed = "\n".join(str(rule) for rule in verdict.failed)
-            raise AssertionError(f"the mock server's verdict on the client: {len(verdict.failed)} failed\n{listed}")
+        chosen = checked_limits(limits)
+        judged = (rule.with_limits(chosen) for rule in self.rules)
+        failed = [rule for rule in judged if not rule.passed]
+        if failed:
+            listed = "\n".join(map(str, failed))
+            raise AssertionError(f"the mock server's verdict on the client: {len(failed)} failed\n{listed}")
 
     def as_dict(self) -> dict[str, Any]:
         """Return the verdict as JSON values: `passed`, and `rules` with rule, passed, count, limit, text, examples."""
@@ -160,11 +164,23 @@ def judge(facts: Facts, limits: Mapping[str, object] | None = None) -> Verdict:
     chosen = checked_limits(limits or {})
     results = []
     for rule in RULES:
-        limit, count = chosen.get(rule.name, rule.limit), rule.measure(facts)
-        passed = limit is None or count <= limit
         examples = facts.examples.get(rule.name, ())
-        results.append(RuleResult(rule.name, passed, count, limit, rule.describe(facts), examples))
-    return Verdict(tuple(results), facts)
+        result = RuleResult(rule.name, True, rule.measure(facts), rule.limit, rule.describe(facts), examples)
+        results.append(result.with_limits(chosen))
+    return Verdict(tuple(results))
+
+
+def verdict_from_json(value: Any) -> Verdict:
+    """Return the verdict that `as_dict` gave. Raises ValueError when the value is none."""
+    try:
+        return Verdict(
+            tuple(
+                RuleResult(**{**each, "examples": tuple(Example(**example) for example in each["examples"])})
+                for each in value["rules"]
+            )
+        )
+    except (TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"not a verdict: {error!r}") from None
 
 
 def checked_limits(limits: Mapping[str, object]) -> dict[str, int | None]:
