@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from flexllm_batch.stats import (
         RunStats,
     )
+    from flexllm_batch.survey import (
+        Survey,
+    )
 
 __all__ = [
     "Batch",
@@ -45,6 +48,7 @@ __all__ = [
     "Limited",
     "RowShape",
     "RunStats",
+    "Survey",
 ]
 
 _HOMES = {
@@ -62,6 +66,7 @@ _HOMES = {
     "flexllm_batch.limits": ("Limited",),
     "flexllm_batch.records": ("RowShape",),
     "flexllm_batch.stats": ("RunStats",),
+    "flexllm_batch.survey": ("Survey",),
 }
 
 __getattr__, __dir__ = lazy_exports(__name__, _HOMES)

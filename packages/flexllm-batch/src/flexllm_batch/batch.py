@@ -24,6 +24,7 @@ from flexllm_batch.runner import Outcome, Runner
 from flexllm_batch.sources import MessageStream, read_records
 from flexllm_batch.stats import RunStats
 from flexllm_batch.stop_rules import FailureLimit, StopRules
+from flexllm_batch.survey import Survey
 from flexllm_core.errors import InputError
 from flexllm_core.options import SaveInput
 from flexllm_core.protocol import ChatModel
@@ -133,10 +134,14 @@ class Batch:
             return iter(())
         return read_records(self.source, self.settings.shape)
 
-    async def prepare(self) -> Plan | None:
+    async def prepare(self, survey: Survey | None = None, *, only_look: bool = False) -> Plan | None:
         """Plan the run: lock and read the output, read all rows once. Sends nothing.
 
         None for a stream without earlier answers, whose rows are not known before they come.
+
+        Args:
+            survey: Looks at each row too, for an estimate.
+            only_look: Rows that cannot be asked are in the plan and never an error.
 
         Raises:
             InputError: A row cannot be asked, and `on_bad_row` is `fail`.
@@ -150,8 +155,8 @@ class Batch:
                 if self.output is not None:
                     self.output.accept(Plan(), self._difference)
                 return None
-            self.plan = await asyncio.to_thread(self._make_plan, answers)
-            if self.plan.bad and self.settings.on_bad_row == "fail":
+            self.plan = await asyncio.to_thread(self._make_plan, answers, survey)
+            if not only_look and self.plan.bad and self.settings.on_bad_row == "fail":
                 raise _bad_rows_error(self.plan)
             if self.output is not None:
                 self.output.accept(self.plan, self._difference)
@@ -162,7 +167,7 @@ class Batch:
         self.stats.resumed = self.plan.kept
         return self.plan
 
-    def _make_plan(self, answers: AnswerIndex) -> Plan:
+    def _make_plan(self, answers: AnswerIndex, survey: Survey | None) -> Plan:
         with contextlib.ExitStack() as stack:
             read_line: Callable[[int], bytes] = bytes
             if self.output is not None and len(answers):
@@ -175,6 +180,7 @@ class Batch:
                 read_line,
                 limit=self.settings.limit,
                 save_input=self.settings.save_input,
+                survey=survey,
             )
 
     def _fingerprint(self, record: Record) -> str:

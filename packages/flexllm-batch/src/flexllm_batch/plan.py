@@ -11,13 +11,14 @@ from typing import Literal
 from flexllm_batch.answers import NO_OFFSET, AnswerIndex
 from flexllm_batch.lines import stands
 from flexllm_batch.records import Record
+from flexllm_batch.survey import Survey
 from flexllm_core.errors import InputError
 from flexllm_core.options import SaveInput
 
 OnBadRow = Literal["fail", "skip", "record"]
 ResumeMode = Literal["auto", "strict", "never"]
 
-_SHOWN_BAD_ROWS = 5
+_SHOWN_BAD_ROWS = 20
 
 
 class RowOffsets:
@@ -96,8 +97,9 @@ def make_plan(
     *,
     limit: int | None,
     save_input: SaveInput,
+    survey: Survey | None = None,
 ) -> Plan:
-    """Read all records once and match them with the answers.
+    """Read all records once and match them with the answers; a survey looks at each row within the limit.
 
     Rows beyond the limit are read only as long as there are answers that may be theirs: a short trial
     after a long run throws nothing away.
@@ -113,10 +115,14 @@ def make_plan(
         if record.error is not None:
             _count_bad(plan, record.error, within)
             continue
+        offset, key = NO_OFFSET, ""
         try:
-            offset = answers.claim(fingerprint(record)) if matching else NO_OFFSET
+            if matching or survey is not None:
+                key = fingerprint(record)
+            if matching:
+                offset = answers.claim(key)
         except InputError as error:
-            _count_bad(plan, InputError(f"row {record.index}: {error}"), within)
+            _count_bad(plan, InputError(f"{_place(record)}: {error}"), within)
             continue
         if offset != NO_OFFSET:
             moved = not stands(read_line(offset), record, save_input)
@@ -125,8 +131,14 @@ def make_plan(
             plan.kinds[record.kind] += 1
             plan.kept += offset != NO_OFFSET
             plan.todo += offset == NO_OFFSET
+            if survey is not None:
+                survey.add(record, key, kept=offset != NO_OFFSET)
     plan.stale = answers.unclaimed_offsets()
     return plan
+
+
+def _place(record: Record) -> str:
+    return f"line {record.line}" if record.line else f"row {record.index}"
 
 
 def _count_bad(plan: Plan, error: InputError, within: bool) -> None:

@@ -47,6 +47,7 @@ class Record:
         model: The row's own model.
         error: Why the row cannot be asked.
         kind: Name of the format, for the plan.
+        line: Line in the input, from 1; 0 where it has none.
     """
 
     index: int
@@ -56,6 +57,7 @@ class Record:
     model: str | None = None
     error: InputError | None = None
     kind: str = "messages"
+    line: int = 0
 
 
 def read_record(index: int, row: object, shape: RowShape) -> Record:

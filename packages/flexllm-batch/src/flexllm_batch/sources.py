@@ -138,8 +138,10 @@ def read_records(source: RowSource, shape: RowShape, limit: int | None = None) -
             yield Record(index, [], error=row)
             continue
         try:
-            yield read_record(index, row, shape)
+            record = read_record(index, row, shape)
+            record.line = line
         except InputError as error:
             metadata = dict(row) if isinstance(row, dict) and unwritable(row, source.name, line) is None else {}
             problem = InputError(str(error), source=source.name, line=line)
-            yield Record(index, [], metadata=metadata, error=problem)
+            record = Record(index, [], metadata=metadata, error=problem)
+        yield record

@@ -1,4 +1,4 @@
-"""What `flexllm batch` says before and after a run."""
+"""What `flexllm batch` says after a run."""
 
 from __future__ import annotations
 
@@ -6,33 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from flexllm_batch.plan import Plan
 from flexllm_batch.progress import format_count, format_seconds
 from flexllm_batch.stats import RunStats
-from flexllm_core.endpoint import EndpointConfig
 
 _SHOWN_ERRORS = 5
-
-
-def plan_lines(plan: Plan, endpoint: EndpointConfig, output: Path) -> list[str]:
-    """The plan, for `--dry-run`."""
-    kinds = ", ".join(f"{count} {kind}" for kind, count in plan.kinds.most_common()) or "none"
-    lines = [
-        f"rows: {plan.total} ({kinds})",
-        f"answered already in {output}: {plan.kept}",
-        f"to be asked: {plan.todo}",
-    ]
-    if plan.bad:
-        lines.append(f"bad rows: {plan.bad}")
-        lines += [f"  {error}" for error in plan.bad_rows]
-    if plan.stale:
-        lines.append(f"answers that belong to no row: {len(plan.stale)} (would be moved to {output}.stale)")
-    limits = f"{endpoint.concurrency_limit or 'default'} in flight"
-    if endpoint.max_qps:
-        limits += f", {endpoint.max_qps:g} requests/s"
-    lines.append(f"endpoint: {endpoint.label}, model {endpoint.model}, {limits}")
-    lines.append("dry run: nothing was sent")
-    return lines
 
 
 def summary_lines(stats: RunStats, output: Path) -> list[str]:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Literal
 
 from flexllm_batch.batch import Batch, BatchSettings
 from flexllm_batch.client import DEFAULT_CONCURRENCY, LLMClient
 from flexllm_batch.plan import OnBadRow, Plan, ResumeMode
+from flexllm_batch.pricing import Pricer
 from flexllm_batch.progress import progress_for
 from flexllm_batch.records import RowShape
 from flexllm_batch.sources import open_source
 from flexllm_batch.stop_rules import FailureLimit, parse_failure_limit
+from flexllm_batch.survey import CostOf
 from flexllm_cli import exit_codes
-from flexllm_cli.batch_report import plan_lines, summary_json, summary_lines
+from flexllm_cli.batch_report import summary_json, summary_lines
 from flexllm_cli.connection import Connection
 from flexllm_cli.event_loop import run
 from flexllm_cli.signals import DrainSignals
@@ -22,6 +25,7 @@ from flexllm_cli.terminal import fail, say, write_result
 from flexllm_core.endpoint import EndpointConfig
 from flexllm_core.options import SaveInput, params_from_options
 from flexllm_core.protocol import ChatModel
+from flexllm_core.results import Usage
 from flexllm_core.thinking import Thinking
 
 _SAVE_INPUT: dict[str, SaveInput] = {"true": True, "last": "last", "false": False}
@@ -112,10 +116,10 @@ class BatchCommand:
                 inputs=inputs,
             )
             try:
-                plan = await batch.prepare()
                 if self.dry_run:
-                    self._show_plan(plan, endpoint)
+                    await self._show_plan(batch, endpoint)
                     return exit_codes.DRY_RUN
+                await batch.prepare()
                 with DrainSignals(batch.runner, drain=self.drain) as signals:
                     await batch.run()
             finally:
@@ -123,9 +127,19 @@ class BatchCommand:
         self._show_summary(batch)
         return signals.exit_code or _outcome_code(batch)
 
-    def _show_plan(self, plan: Plan | None, endpoint: EndpointConfig) -> None:
-        for line in plan_lines(plan or Plan(), endpoint, self.output):
-            say(line)
+    async def _show_plan(self, batch: Batch, endpoint: EndpointConfig) -> None:
+        from flexllm_batch.survey import Survey  # only this option needs them
+        from flexllm_cli.plan_report import PlanReport
+
+        survey = Survey(batch.settings.request)
+        plan = await batch.prepare(survey, only_look=True) or Plan()
+        cost_of = estimator(endpoint)
+        report = PlanReport(plan, survey, batch.settings, [endpoint], cost_of, self.input_name, self.output)
+        if self.as_json:
+            write_result(report.json() + "\n")
+        else:
+            for line in report.lines():
+                say(line)
 
     def _show_summary(self, batch: Batch) -> None:
         if batch.rules.stopped_by is not None:
@@ -134,6 +148,17 @@ class BatchCommand:
             say(line)
         if self.as_json:
             write_result(summary_json(batch.stats, self.output) + "\n")
+
+
+def estimator(endpoint: EndpointConfig) -> CostOf:
+    """What prices a call to this endpoint before it is made."""
+    pricer = Pricer(endpoint.price, endpoint.base_url)
+
+    def cost_of(model: str | None, usage: Usage) -> Decimal | None:
+        priced = pricer.cost(model, None, usage)
+        return priced and priced[0]
+
+    return cost_of
 
 
 def _outcome_code(batch: Batch) -> int:
