@@ -26,6 +26,7 @@ from flexllm_mock.config import MockConfig
 from flexllm_mock.credits import CreditsWire
 from flexllm_mock.delivery import deliver
 from flexllm_mock.faults import FaultRule, FaultScript, RandomErrors, plain_error
+from flexllm_mock.fixtures import FixtureScript, Played
 from flexllm_mock.gemini import GeminiWire
 from flexllm_mock.models import ModelsWire
 from flexllm_mock.openai import OpenAIWire
@@ -45,6 +46,7 @@ CONTROL_PREFIX = "/__mock__/"
 
 _HEALTHY = Reply(200, b"req_health", body=b'{"status":"ok"}')
 _MAX_CACHED_PATHS = 256
+_NOT_PLAYED = Played()
 
 
 class ClientLeftError(Exception):
@@ -63,6 +65,9 @@ class MockApp:
         self.faults = FaultScript(faults)
         self._random_errors = RandomErrors(self.config)
         self._storage = Storage()
+        self._script: FixtureScript | None = None
+        if self.config.fixtures or self.config.qa:
+            self._script = FixtureScript(self.config.fixtures, self.config.qa)
         self._wires: tuple[Wire, ...] = (
             OpenAIWire(self.config),
             ClaudeWire(self.config, self._storage, self._run_row),
@@ -82,6 +87,8 @@ class MockApp:
         self.log.reset()
         self.faults.reset()
         self._storage.clear()
+        if self._script is not None:
+            self._script.reset()
         self._random_errors.reset()
 
     def close(self) -> None:
@@ -162,6 +169,10 @@ class MockApp:
             return self._faulted(rule, endpoint, request, problem)
         if problem is None and endpoint.generates:
             problem = self._random_errors.draw()
+            if problem is None and self._script is not None:
+                played = self._script.play(request, asyncio.get_running_loop().time())
+                if played is not None:
+                    return self._played(played, endpoint, request)
         return self._answered(endpoint, request, problem)
 
     def _run_row(self, request: ApiRequest) -> Reply:
@@ -183,7 +194,19 @@ class MockApp:
             reply.delay = self.config.delay
         return reply
 
-    def _faulted(self, rule: FaultRule, endpoint: Endpoint, request: ApiRequest, problem: ApiError | None) -> Reply:
+    def _played(self, played: Played, endpoint: Endpoint, request: ApiRequest) -> Reply:
+        if played.fault is None:
+            return self._answered(endpoint, request, played.problem, played.answer)
+        return self._faulted(played.fault, endpoint, request, None, played)
+
+    def _faulted(
+        self,
+        rule: FaultRule,
+        endpoint: Endpoint,
+        request: ApiRequest,
+        problem: ApiError | None,
+        played: Played = _NOT_PLAYED,
+    ) -> Reply:
         body = rule.whole_body
         if body is not None:
             reply = endpoint.refuse(request, plain_error(rule.status or 200))
@@ -192,12 +215,12 @@ class MockApp:
             if rule.raw_body is not None and reply.status < 400 and request.event_stream:
                 reply.content_type = EVENT_STREAM_TYPE
             reply.headers += rule.raw_headers
-        elif rule.status is not None and rule.status >= 400 and rule.answer is None:
-            error = plain_error(rule.status)
+        elif rule.status is not None and rule.status >= 400 and (rule.answer or played.answer) is None:
+            error = played.problem or plain_error(rule.status)
             error.headers = rule.raw_headers  # known to the vendor's shape, which may repeat them in the body
             reply = endpoint.refuse(request, error)
         else:
-            reply = self._answered(endpoint, request, problem, rule.answer)
+            reply = self._answered(endpoint, request, problem, rule.answer if played.answer is None else played.answer)
             if rule.status is not None:
                 reply.status = rule.status
             reply.headers += rule.raw_headers

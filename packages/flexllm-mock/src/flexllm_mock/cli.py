@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
     from flexllm_mock.app import MockApp
 
-_SUBCOMMANDS = {"verdict": "flexllm_mock.verdict_command"}
+_SUBCOMMANDS = {
+    "lint": "flexllm_mock.lint_command",
+    "verdict": "flexllm_mock.verdict_command",
+}
 
 _GRACE_SECONDS = 1.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -55,6 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(config: MockConfig, options: argparse.Namespace, signals: _Signals) -> int:
     # These load uvicorn, which `--help` and a wrong option need not wait for.
     from flexllm_mock.app import MockApp
+    from flexllm_mock.fixture_files import FixtureError
     from flexllm_mock.httpserver import listen
     from flexllm_mock.server import cannot_listen
 
@@ -67,6 +71,8 @@ def _run(config: MockConfig, options: argparse.Namespace, signals: _Signals) -> 
             app = MockApp(config)
         except OSError as error:
             return _fail(f"cannot write the log file {config.log_file}: {error.strerror or error}")
+        except FixtureError as error:
+            return _fail(str(error))
         with contextlib.closing(app):
             try:
                 return _serve(app, listener, options, signals)
@@ -79,7 +85,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="flexllm-mock",
         description="A deterministic mock LLM server for tests and CI. Prints one JSON line with its url when ready.",
-        epilog="`flexllm-mock verdict URL` prints the verdict of a running server on its client.",
+        epilog=f"Commands besides serving: {', '.join(_SUBCOMMANDS)}; `flexllm-mock COMMAND --help` describes each.",
     )
     add = parser.add_argument
     add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
@@ -96,6 +102,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--api-key", metavar="KEY", help=f"refuse other keys; better given in {API_KEY_VARIABLE}")
     add("--batch-seconds", type=float, default=0.0, metavar="SECONDS", help="how long a vendor's batch takes (0)")
     add("--batch-window", type=float, default=86_400.0, metavar="SECONDS", help="when its rows expire (a day)")
+    add("--fixtures", action="append", metavar="FILE|DIR", help="answers by rules, from YAML, JSON or JSON Lines")
+    add("--qa", type=Path, metavar="FILE", help="question and answer pairs, from JSON Lines, JSON or CSV")
     add("--ready-file", type=Path, metavar="FILE", help="write url, port and pid as JSON to FILE when ready")
     add("--log-file", type=Path, metavar="FILE", help="append one JSON line per request to FILE")
     add("--verdict", action="store_true", help="at the end print a verdict on the client; exit with 3 if it failed")
@@ -126,6 +134,8 @@ def _config(options: argparse.Namespace) -> MockConfig:
         models=tuple(options.model or ("mock",)),
         strict_models=options.strict_models,
         api_key=options.api_key if options.api_key is not None else os.environ.get(API_KEY_VARIABLE) or None,
+        fixtures=tuple(options.fixtures or ()),
+        qa=options.qa,
         log_file=options.log_file,
         batch_seconds=options.batch_seconds,
         batch_window=options.batch_window,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypedDict
+from typing import Any, TypedDict
 
 API_KEY_VARIABLE = "FLEXLLM_MOCK_API_KEY"
 """The environment variable from which commands take the server's key."""
@@ -23,6 +24,8 @@ class MockConfig:
     retry_after: seconds sent as `retry-after` with 429 and 503.
     models: names that the model list shows; other names are answered too unless strict_models.
     api_key: when set, requests with another key are refused. response_len: least and most tokens of a free answer.
+    fixtures: a file or folder of fixtures, or a list of those and of rules (docs/mock-fixtures.md has their fields).
+    qa: a file of questions and answers, or answers by question, for what no fixture answers.
     log_file: file that gets one JSON line per request received. max_body_bytes: larger requests get 413.
     batch_seconds: how long a vendor's batch takes, 0 (the default) for done at the first look. batch_window: seconds
     after which the rows of a batch that are not done expire (default a day).
@@ -42,6 +45,8 @@ class MockConfig:
     strict_models: bool = False
     api_key: str | None = field(default=None, repr=False)
     response_len: tuple[int, int] = (12, 40)
+    fixtures: str | os.PathLike[str] | Sequence[str | os.PathLike[str] | Mapping[str, Any]] = ()
+    qa: str | os.PathLike[str] | Mapping[str, str] | None = None
     log_file: str | os.PathLike[str] | None = None
     max_body_bytes: int = 100 * 1024 * 1024
     batch_seconds: float = 0.0
@@ -95,6 +100,8 @@ class MockOptions(TypedDict, total=False):
     strict_models: bool
     api_key: str | None
     response_len: tuple[int, int]
+    fixtures: str | os.PathLike[str] | Sequence[str | os.PathLike[str] | Mapping[str, Any]]
+    qa: str | os.PathLike[str] | Mapping[str, str] | None
     log_file: str | os.PathLike[str] | None
     max_body_bytes: int
     batch_seconds: float
