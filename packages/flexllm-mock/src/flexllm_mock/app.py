@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
-from functools import cached_property
+from collections.abc import Callable, Iterable
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from flexllm_mock.asgi import (
     BAD_KEY_CODE,
-    EVENT_STREAM_TYPE,
     ApiError,
     ApiRequest,
     Endpoint,
@@ -21,11 +20,13 @@ from flexllm_mock.asgi import (
     Wire,
 )
 from flexllm_mock.auth import authorised, authorised_by_url
+from flexllm_mock.chance import CallCounter, RandomFaults
 from flexllm_mock.claude import ClaudeWire
 from flexllm_mock.config import MockConfig
 from flexllm_mock.credits import CreditsWire
 from flexllm_mock.delivery import deliver
-from flexllm_mock.faults import FaultRule, FaultScript, RandomErrors, plain_error
+from flexllm_mock.faulting import faulted, plain_error
+from flexllm_mock.faults import FaultRule, FaultScript
 from flexllm_mock.fixtures import FixtureScript, Played
 from flexllm_mock.gemini import GeminiWire
 from flexllm_mock.models import ModelsWire
@@ -46,7 +47,6 @@ CONTROL_PREFIX = "/__mock__/"
 
 _HEALTHY = Reply(200, b"req_health", body=b'{"status":"ok"}')
 _MAX_CACHED_PATHS = 256
-_NOT_PLAYED = Played()
 
 
 class ClientLeftError(Exception):
@@ -63,11 +63,12 @@ class MockApp:
         self.config = config or MockConfig()
         self.log = RequestLog(self.config.log_file)
         self.faults = FaultScript(faults)
-        self._random_errors = RandomErrors(self.config)
         self._storage = Storage()
         self._script: FixtureScript | None = None
         if self.config.fixtures or self.config.qa:
             self._script = FixtureScript(self.config.fixtures, self.config.qa)
+        self._random_faults = RandomFaults(self.config)
+        self._calls = CallCounter(self.config.seed)
         self._wires: tuple[Wire, ...] = (
             OpenAIWire(self.config),
             ClaudeWire(self.config, self._storage, self._run_row),
@@ -82,6 +83,9 @@ class MockApp:
         self.started: float | None = None
         """Loop time from which the log counts; without a server that sets it, that of the first request."""
 
+        self.refuse_connections: Callable[[float], None] | None = None
+        """Makes the server refuse new connections for some seconds; whoever listens sets it."""
+
     def reset(self) -> None:
         """Return to the state of the start: no requests, nothing stored, initial faults unused, random errors anew."""
         self.log.reset()
@@ -89,7 +93,7 @@ class MockApp:
         self._storage.clear()
         if self._script is not None:
             self._script.reset()
-        self._random_errors.reset()
+        self._calls.reset()
 
     def close(self) -> None:
         """Close the log file, and forget what clients have stored."""
@@ -127,7 +131,10 @@ class MockApp:
             except ClientLeftError:
                 self.log.decided(entry, None)
                 return
-            self.log.decided(entry, None if reply.disconnect == "before" else reply.status, reply)
+            silent = reply.breakage is not None and reply.breakage.silent
+            self.log.decided(entry, None if silent else reply.status, reply)
+            if reply.breakage is not None and reply.breakage.refuse and self.refuse_connections is not None:
+                self.refuse_connections(reply.breakage.refuse)
             outcome = await deliver(
                 reply,
                 receive,
@@ -165,15 +172,21 @@ class MockApp:
         except RecursionError:
             problem = ApiError(400, "The JSON body of your request nests too deeply.")
         rule = self.faults.pick(request) if self.faults else None
+        if rule is None and problem is None and endpoint.generates and self._random_faults:
+            rule = self._random_faults.draw(self._calls.key(request))
         if rule is not None:
-            return self._faulted(rule, endpoint, request, problem)
-        if problem is None and endpoint.generates:
-            problem = self._random_errors.draw()
-            if problem is None and self._script is not None:
-                played = self._script.play(request, asyncio.get_running_loop().time())
-                if played is not None:
-                    return self._played(played, endpoint, request)
-        return self._answered(endpoint, request, problem)
+            return faulted(rule, endpoint, request, partial(self._ordinary, endpoint, request, problem))
+        return self._ordinary(endpoint, request, problem)
+
+    def _ordinary(
+        self, endpoint: Endpoint, request: ApiRequest, problem: ApiError | None, literal: Prescribed | None = None
+    ) -> Reply:
+        """Answer a request that no fault rule prevents: as a fixture says, else as the mock does by itself."""
+        if problem is None and literal is None and self._script is not None and endpoint.generates:
+            played = self._script.play(request, asyncio.get_running_loop().time())
+            if played is not None:
+                return self._played(played, endpoint, request)
+        return self._answered(endpoint, request, problem, literal)
 
     def _run_row(self, request: ApiRequest) -> Reply:
         """Answer one row of a batch as if it had come by itself."""
@@ -197,38 +210,8 @@ class MockApp:
     def _played(self, played: Played, endpoint: Endpoint, request: ApiRequest) -> Reply:
         if played.fault is None:
             return self._answered(endpoint, request, played.problem, played.answer)
-        return self._faulted(played.fault, endpoint, request, None, played)
-
-    def _faulted(
-        self,
-        rule: FaultRule,
-        endpoint: Endpoint,
-        request: ApiRequest,
-        problem: ApiError | None,
-        played: Played = _NOT_PLAYED,
-    ) -> Reply:
-        body = rule.whole_body
-        if body is not None:
-            reply = endpoint.refuse(request, plain_error(rule.status or 200))
-            reply.body = body
-            reply.spoilt = True
-            if rule.raw_body is not None and reply.status < 400 and request.event_stream:
-                reply.content_type = EVENT_STREAM_TYPE
-            reply.headers += rule.raw_headers
-        elif rule.status is not None and rule.status >= 400 and (rule.answer or played.answer) is None:
-            error = played.problem or plain_error(rule.status)
-            error.headers = rule.raw_headers  # known to the vendor's shape, which may repeat them in the body
-            reply = endpoint.refuse(request, error)
-        else:
-            reply = self._answered(endpoint, request, problem, rule.answer if played.answer is None else played.answer)
-            if rule.status is not None:
-                reply.status = rule.status
-            reply.headers += rule.raw_headers
-        if rule.as_list and reply.status >= 400 and not reply.body.startswith(b"["):
-            reply.body = b"[" + reply.body + b"]"
-        reply.delay += rule.delay
-        reply.disconnect = rule.disconnect
-        return reply
+        answer = partial(self._answered, endpoint, request, None)
+        return faulted(played.fault, endpoint, request, answer, prescribed=played.answer, problem=played.problem)
 
     def _find(self, path: str) -> Endpoint:
         for wire in self._wires:

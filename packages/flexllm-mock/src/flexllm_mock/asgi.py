@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 from urllib.parse import parse_qsl
@@ -13,10 +13,18 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
-Disconnect = Literal["before", "after_headers", "mid_body"]
+Stage = Literal["before", "mid_headers", "after_headers", "mid_body"]
+"""How much of an answer has gone out when a fault strikes."""
+Vendor = Literal["openai", "claude", "gemini"]
+
+Limit = Literal["requests", "input_tokens", "output_tokens", "concurrency"]
+"""What a client can have too much of."""
 
 BAD_KEY_CODE = "invalid_api_key"
 """The code of the error for a request without the right key."""
+
+SPENT_CODE = "insufficient_quota"
+"""The code of the 429 for an account whose money or quota is used up, so that asking again does not help."""
 
 JSON_TYPE = b"application/json"
 EVENT_STREAM_TYPE = b"text/event-stream"
@@ -26,7 +34,8 @@ EVENT_STREAM_TYPE = b"text/event-stream"
 class ApiRequest:
     """One request as the wire formats see it.
 
-    `model`, `digest` and `event_stream` (the answer is one) are known once the body has been read.
+    `model`, `digest` and `event_stream` (the answer is one) are known once the body has been read. `cached_tokens` is
+    set where a simulated prefix cache decides about them.
     """
 
     method: str
@@ -38,16 +47,19 @@ class ApiRequest:
     model: str | None = None
     digest: bytes | None = None
     event_stream: bool = False
+    cached_tokens: int | None = None
 
 
 @dataclass(slots=True)
 class Reply:
-    """What to answer, when, and whether to hang up.
+    """What to answer, when, and what goes wrong on the way.
 
     Either `body` is the whole answer, or `steps` are the pieces of a stream, one per token. `tokens` is the length that
     pacing gives to a whole answer; `delay` is in seconds, before the first byte. `request_id` goes out in the header
-    `id_header`, unless it is empty: not every vendor sends one. `spoilt`: a fault made the answer one that its client
-    may well refuse and ask for again.
+    `id_header`, unless it is empty: not every vendor sends one. `prompt_tokens` and `output_tokens` are what the answer
+    costs of the limits, all choices together. `due` says when each step is sent, in seconds after the first one; a
+    whole answer is sent when the last one is due. `breakage` is what happens to the connection.
+    `cut`: the answer stops before its end. `spoilt`: it is one that its client may well refuse and ask for again.
     """
 
     status: int
@@ -59,8 +71,52 @@ class Reply:
     id_header: bytes = b"x-request-id"
     headers: tuple[tuple[bytes, bytes], ...] = ()
     delay: float = 0.0
-    disconnect: Disconnect | None = None
+    prompt_tokens: int = 0
+    output_tokens: int = 0
+    due: Sequence[float] | None = None
+    breakage: Breakage | None = None
+    cut: bool = False
     spoilt: bool = False
+
+    @property
+    def length(self) -> int:
+        """Tokens that are generated one after another."""
+        return self.tokens if self.steps is None else len(self.steps)
+
+    @property
+    def broken(self) -> bool:
+        """Whether a fault lets the answer arrive in another way than as a whole, plain body."""
+        return self.breakage is not None or self.cut
+
+    def content(self) -> bytes:
+        """Return the whole answer as it is sent, whether it is a stream or not."""
+        return self.body if self.steps is None else "".join(self.steps).encode()
+
+
+@dataclass(slots=True)
+class Breakage:
+    """How a fault breaks the delivery of a reply.
+
+    `stall`: the stage at which nothing more is sent, for `stall_seconds` or until the client leaves. `disconnect`: the
+    stage at which the connection is closed, with `reset` by a TCP reset. `refuse`: seconds for which the server refuses
+    connections. `pieces` replace the answer's body; each is a write of its own, `gap` seconds after the one before.
+    """
+
+    stall: Stage | None = None
+    stall_seconds: float | None = None
+    disconnect: Stage | None = None
+    reset: bool = False
+    refuse: float = 0.0
+    pieces: list[bytes] | None = None
+    gap: float = 0.0
+
+    @property
+    def silent(self) -> bool:
+        """Whether the client gets no status line."""
+        stages = [self.disconnect]
+        if self.stall_seconds is None:
+            stages.append(self.stall)
+        return "before" in stages or "mid_headers" in stages
 
 
 def header(request: ApiRequest, name: bytes) -> str | None:
@@ -83,7 +139,11 @@ def own_url(request: ApiRequest) -> str:
 
 
 class ApiError(Exception):
-    """A request that gets an error answer; each wire format gives it its own shape."""
+    """A request that gets an error answer; each wire format gives it its own shape.
+
+    `retry_in`: seconds after which to ask again, told in the vendor's way. `headers` are sent in any case. `limit` is
+    what a 429 is about.
+    """
 
     def __init__(
         self, status: int, message: str, *, kind: str | None = None, param: str | None = None, code: str | None = None
@@ -95,6 +155,8 @@ class ApiError(Exception):
         self.param = param
         self.code = code
         self.headers: tuple[tuple[bytes, bytes], ...] = ()
+        self.retry_in: float | None = None
+        self.limit: Limit = "requests"
 
 
 class Endpoint(Protocol):
@@ -103,6 +165,8 @@ class Endpoint(Protocol):
     methods: frozenset[str]
     generates: bool
     """True when answers are generated, so that error draws, delay and pacing concern it."""
+    vendor: Vendor
+    """Whose headers and errors the endpoint has."""
     url_key: bool
     """True when the vendor accepts a key in the URL, as `?key=`."""
     open: bool

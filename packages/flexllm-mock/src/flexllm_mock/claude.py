@@ -112,6 +112,7 @@ class MessagesEndpoint(ClaudeErrors):
         else:
             reply = Reply(200, request_id, body=document(message).encode(), tokens=choice.size)
         reply.id_header = REQUEST_ID_HEADER
+        reply.prompt_tokens, reply.output_tokens = call.usage.total, choice.size
         return reply
 
 

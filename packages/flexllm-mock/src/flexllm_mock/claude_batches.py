@@ -119,7 +119,7 @@ class MessageBatchesEndpoint(ClaudeErrors):
         reply = self._run(row)
         if reply.steps is not None:
             reply = self.refuse(row, invalid("stream", "streaming is not supported in a batch"))
-        elif reply.disconnect is not None:
+        elif reply.broken:
             reply = self.refuse(row, ApiError(500, "Internal server error"))
         document = reply.body.decode("utf-8", "replace")
         if reply.status == 200:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
+from typing import Any
 
-from flexllm_mock.asgi import BAD_KEY_CODE, ApiError, ApiRequest, Reply
+from flexllm_mock.asgi import BAD_KEY_CODE, SPENT_CODE, ApiError, ApiRequest, Reply, Vendor
 from flexllm_mock.identity import request_mark, seed_bytes
 
 REQUEST_ID_HEADER = b"request-id"
@@ -26,6 +28,7 @@ _SHOWN = 60
 class ClaudeErrors:
     """Gives errors Claude's shape."""
 
+    vendor: Vendor = "claude"
     url_key = False
     open = False
 
@@ -38,13 +41,15 @@ class ClaudeErrors:
         kind = problem.kind or _KINDS.get(status) or ("api_error" if status >= 500 else "invalid_request_error")
         message = "invalid x-api-key" if problem.code == BAD_KEY_CODE else problem.message
         request_id = self._request_id(request)
-        error = {
-            "type": "error",
-            "error": {"type": kind, "message": message},
-            "request_id": request_id.decode(),
-        }
+        described: dict[str, Any] = {"type": kind, "message": message}
+        if problem.code == SPENT_CODE:
+            described["details"] = {"error_code": "enforced_spend_limit_reached"}
+        error = {"type": "error", "error": described, "request_id": request_id.decode()}
         body = json.dumps(error, separators=(",", ":")).encode()
-        return Reply(status, request_id, body=body, headers=problem.headers, id_header=REQUEST_ID_HEADER)
+        headers = problem.headers
+        if problem.retry_in is not None:
+            headers += ((b"retry-after", b"%d" % math.ceil(problem.retry_in)),)
+        return Reply(status, request_id, body=body, headers=headers, id_header=REQUEST_ID_HEADER)
 
     def _request_id(self, request: ApiRequest) -> bytes:
         return b"req_" + request_mark(self._key, request)[:24].encode()

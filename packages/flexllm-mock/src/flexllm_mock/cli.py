@@ -96,6 +96,13 @@ def build_parser() -> argparse.ArgumentParser:
     add("--error-rate", type=float, default=0.0, metavar="SHARE", help="share of requests that fail, 0 to 1")
     add("--error-status", type=int, default=500, metavar="STATUS", help="status of those (default: %(default)s)")
     add("--retry-after", type=float, metavar="SECONDS", help="retry-after header for --error-status 429 and 503")
+    add(
+        "--fault-rate",
+        type=_kind_and_rate,
+        action="append",
+        metavar="KIND=SHARE",
+        help="share of requests that meet a fault, may be repeated; see the README for the kinds",
+    )
     add("--seed", type=int, default=0, help="another seed gives other answers and errors (default: %(default)s)")
     add("--model", action="append", metavar="NAME", help="model to list, may be repeated (default: mock)")
     add("--strict-models", action="store_true", help="answer 404 for models that are not listed")
@@ -120,6 +127,14 @@ def _token_range(text: str) -> tuple[int, int]:
         raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor a range such as 12-40") from None
 
 
+def _kind_and_rate(text: str) -> tuple[str, float]:
+    kind, _, rate = text.partition("=")
+    try:
+        return kind, float(rate)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no kind and share, such as rate_limit=0.05") from None
+
+
 def _config(options: argparse.Namespace) -> MockConfig:
     return MockConfig(
         host=options.host,
@@ -130,6 +145,7 @@ def _config(options: argparse.Namespace) -> MockConfig:
         error_rate=options.error_rate,
         error_status=options.error_status,
         retry_after=options.retry_after,
+        fault_rates=dict(options.fault_rate or ()),
         seed=options.seed,
         models=tuple(options.model or ("mock",)),
         strict_models=options.strict_models,

@@ -7,10 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
+from flexllm_mock.fault_kinds import KINDS
+
 API_KEY_VARIABLE = "FLEXLLM_MOCK_API_KEY"
 """The environment variable from which commands take the server's key."""
 
 MAX_RESPONSE_TOKENS = 1_000_000
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,8 +23,9 @@ class MockConfig:
     host: address to listen on (default 127.0.0.1). port: 0 (the default) takes any free port.
     delay: seconds before an answer or the first token of a stream. token_rate: tokens per second, 0 for no pacing;
     a single answer waits for the time that its tokens take.
-    error_rate: share (0 to 1) of generation requests that fail with error_status, drawn from seed and ordinal;
-    retry_after: seconds sent as `retry-after` with 429 and 503.
+    error_rate: share (0 to 1) of generation requests that fail with error_status; retry_after: seconds sent as
+    `retry-after` with 429 and 503. fault_rates: share of generation requests that meet a fault, by the fault's kind.
+    Which ones fail follows from the seed, the request's content, and how often that content came before.
     models: names that the model list shows; other names are answered too unless strict_models.
     api_key: when set, requests with another key are refused. response_len: least and most tokens of a free answer.
     fixtures: a file or folder of fixtures, or a list of those and of rules (docs/mock-fixtures.md has their fields).
@@ -40,6 +44,7 @@ class MockConfig:
     error_rate: float = 0.0
     error_status: int = 500
     retry_after: float | None = None
+    fault_rates: Mapping[str, float] = field(default_factory=dict)
     seed: int = 0
     models: tuple[str, ...] = ("mock",)
     strict_models: bool = False
@@ -83,6 +88,16 @@ class MockConfig:
         ):
             if wrong:
                 raise ValueError(problem)
+        self._check_fault_rates()
+
+    def _check_fault_rates(self) -> None:
+        for kind, rate in self.fault_rates.items():
+            if kind not in KINDS:
+                raise ValueError(f"fault_rates: there is no kind of fault {kind!r}; there are {', '.join(KINDS)}")
+            if not 0 <= rate <= 1:
+                raise ValueError(f"fault_rates: the rate of {kind} must be between 0 and 1, not {rate}")
+        if sum(self.fault_rates.values()) + self.error_rate > 1 + _ROUNDING:
+            raise ValueError("fault_rates and error_rate must not be more than 1 together")
 
 
 class MockOptions(TypedDict, total=False):
@@ -95,6 +110,7 @@ class MockOptions(TypedDict, total=False):
     error_rate: float
     error_status: int
     retry_after: float | None
+    fault_rates: Mapping[str, float]
     seed: int
     models: tuple[str, ...]
     strict_models: bool

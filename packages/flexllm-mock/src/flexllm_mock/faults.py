@@ -1,4 +1,4 @@
-"""Scripted faults: rules that say which requests fail, how, and how often; and the seeded random errors."""
+"""Scripted faults: rules that say which requests fail, how, and how often."""
 
 from __future__ import annotations
 
@@ -9,24 +9,15 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, get_args
 
-from flexllm_mock.asgi import ApiError, ApiRequest, Disconnect
-from flexllm_mock.config import MockConfig
-from flexllm_mock.dice import fraction
+from flexllm_mock.asgi import ApiRequest, Stage
+from flexllm_mock.fault_kinds import KINDS, Alteration
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _FRAMING = ("content-length", "transfer-encoding", "connection")
-_MESSAGES = {
-    400: "Invalid request.",
-    401: "Incorrect API key provided.",
-    402: "Insufficient balance.",
-    403: "You are not allowed to use this model.",
-    404: "Not found.",
-    429: "Rate limit reached. Please try again later.",
-    500: "The server had an error while processing your request.",
-    503: "The server is overloaded. Please try again later.",
-    529: "Overloaded",
-}
+_STAGES = get_args(Stage)
+_ALTERATIONS = get_args(Alteration)
+_MAX_SIZE = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -65,8 +56,13 @@ class FaultRule:
     body: JSON value to answer with. raw_body: text or bytes to answer with as they are. answer: text that the model
     gives instead of its own; it is not cut by max_tokens or stop. At most one of the three.
     as_list: put the error body into a list of one, as Google does for some streams.
-    delay: seconds before anything is sent. disconnect: close the connection "before" the answer, "after_headers" or
-    "mid_body". times: how many requests the rule applies to, None for all. every: apply to each N-th matching request.
+    retry_after: seconds that an error tells the client to wait, in the vendor's way. code: the error's code, for
+    instance "insufficient_quota".
+    alter: what is wrong with an answer that is otherwise ordinary (see the README). size: bytes that "oversized" adds.
+    delay: seconds before anything is sent. disconnect: close the connection "before" the answer, "mid_headers",
+    "after_headers" or "mid_body", with a TCP reset if `reset`. stall: send nothing more from one of these stages on,
+    for stall_seconds, or until the client leaves. refuse: seconds for which the server refuses new connections.
+    times: how many requests the rule applies to, None for all. every: apply to each N-th matching request.
     match: which requests; None for all.
 
     Raises ValueError that names the field that is wrong.
@@ -79,7 +75,15 @@ class FaultRule:
     answer: str | None = None
     as_list: bool = False
     delay: float = 0.0
-    disconnect: Disconnect | None = None
+    retry_after: float | None = None
+    code: str | None = None
+    alter: Alteration | None = None
+    size: int = 100 * 1024 * 1024
+    disconnect: Stage | None = None
+    reset: bool = False
+    stall: Stage | None = None
+    stall_seconds: float | None = None
+    refuse: float = 0.0
     times: int | None = None
     every: int = 1
     match: FaultMatch | None = None
@@ -90,7 +94,23 @@ class FaultRule:
             (not (self.times is None or _is_int(self.times, 1)), "times must be an integer of 1 or more"),
             (not _is_int(self.every, 1), "every must be an integer of 1 or more"),
             (not _is_seconds(self.delay), "delay must be a number of seconds"),
-            (self.disconnect not in (None, *get_args(Disconnect)), f"disconnect must be one of {get_args(Disconnect)}"),
+            (self.disconnect not in (None, *_STAGES), f"disconnect must be one of {_STAGES}"),
+            (self.stall not in (None, *_STAGES), f"stall must be one of {_STAGES}"),
+            (self.alter not in (None, *_ALTERATIONS), f"alter must be one of {_ALTERATIONS}"),
+            (not _is_int(self.size, 1, _MAX_SIZE), f"size must be 1 to {_MAX_SIZE} bytes"),
+            (
+                not (self.retry_after is None or _is_seconds(self.retry_after)),
+                "retry_after must be a number of seconds",
+            ),
+            (
+                not (self.stall_seconds is None or _is_seconds(self.stall_seconds)),
+                "stall_seconds must be a number of seconds",
+            ),
+            (self.stall_seconds is not None and self.stall is None, "stall_seconds needs stall"),
+            (not _is_seconds(self.refuse), "refuse must be a number of seconds"),
+            (not isinstance(self.code, str | None), "code must be a string"),
+            (not isinstance(self.reset, bool), "reset must be true or false"),
+            (self.reset and self.disconnect is None, "reset needs disconnect"),
             (not isinstance(self.answer, str | None), "answer must be a string"),
             (not isinstance(self.raw_body, str | bytes | None), "raw_body must be a string"),
             (not isinstance(self.as_list, bool), "as_list must be true or false"),
@@ -116,13 +136,21 @@ class FaultRule:
     @classmethod
     def from_json(cls, value: object) -> FaultRule:
         """Build a rule from parsed JSON, with `match` as a nested object. Raises ValueError."""
-        options = _known_fields(cls, value, "a fault rule")
+        options = _with_kind(_known_fields(cls, value, "a fault rule", "kind"))
         if options.get("match") is not None:
             match = _known_fields(FaultMatch, options["match"], "match")
             if not all(isinstance(text, str | None) for text in match.values()):
                 raise ValueError("contains, model and path of match must be strings")
             options["match"] = FaultMatch(**match)
         return cls(**{name: given for name, given in options.items() if given is not None})
+
+    @classmethod
+    def of(cls, kind: str, **options: Any) -> FaultRule:
+        """Build a rule of one of the kinds that have a name, such as "rate_limit" or "cut_stream".
+
+        `options` are fields that are added to those of the kind or replace them. Raises ValueError.
+        """
+        return cls(**_with_kind({"kind": kind, **options}))
 
     @cached_property
     def raw_headers(self) -> tuple[tuple[bytes, bytes], ...]:
@@ -184,36 +212,6 @@ class _Armed:
         return True
 
 
-class RandomErrors:
-    """Fails a share of the generation requests; which ones, follows from the seed and their order of arrival."""
-
-    def __init__(self, config: MockConfig) -> None:
-        self._config = config
-        self.reset()
-
-    def reset(self) -> None:
-        """Count from the first request again."""
-        self._ordinal = 0
-
-    def draw(self) -> ApiError | None:
-        """Return the error of the next request, or None when it succeeds."""
-        config = self._config
-        if not config.error_rate:
-            return None
-        self._ordinal += 1
-        if fraction(config.seed, self._ordinal) >= config.error_rate:
-            return None
-        error = plain_error(config.error_status)
-        if config.retry_after is not None and config.error_status in (429, 503):
-            error.headers = ((b"retry-after", f"{config.retry_after:g}".encode()),)
-        return error
-
-
-def plain_error(status: int) -> ApiError:
-    """Return an error with the message that is usual for a status."""
-    return ApiError(status, _MESSAGES.get(status, f"The mock was told to answer {status}."))
-
-
 def _is_int(value: object, least: int, most: int | None = None) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least and (most is None or value <= most)
 
@@ -222,10 +220,20 @@ def _is_seconds(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf")
 
 
-def _known_fields(kind: type[FaultRule | FaultMatch], value: object, what: str) -> dict[str, Any]:
+def _with_kind(options: dict[str, Any]) -> dict[str, Any]:
+    """Replace `kind` by the fields that it stands for."""
+    if "kind" not in options:
+        return options
+    kind = options.pop("kind")
+    if kind not in KINDS:
+        raise ValueError(f"there is no kind of fault {kind!r}; there are {', '.join(KINDS)}")
+    return {**KINDS[kind], **options}
+
+
+def _known_fields(kind: type[FaultRule | FaultMatch], value: object, what: str, *more: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError(f"{what} must be an object")  # noqa: TRY004 wrong data, not a wrong call
-    known = [each.name for each in fields(kind)]
+    known = [*more, *(each.name for each in fields(kind))]
     for name in value:
         if name not in known:
             raise ValueError(f"{what} has no field {name!r}; it has {', '.join(known)}")

@@ -9,12 +9,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from typing import Any, get_args
 
+from flexllm_mock.asgi import Vendor
 from flexllm_mock.conversation import read_conversation
 from flexllm_mock.faults import FaultRule
 from flexllm_mock.fixture_rules import AnswerTemplate, Counts, FixtureMatch, FixtureRule, FixtureStep, as_arguments
 from flexllm_mock.scripted import ScriptedAnswer, ScriptedCall, ScriptedUsage
 from flexllm_mock.templates import is_known, placeholders
-from flexllm_mock.vendor import Vendor
 
 Path = tuple[str | int, ...]
 """Where something stands in a rule: names and indexes, from the outside in."""

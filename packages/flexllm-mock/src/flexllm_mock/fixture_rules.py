@@ -10,13 +10,13 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any, Literal
 
-from flexllm_mock.asgi import ApiError, ApiRequest
+from flexllm_mock.asgi import ApiError, ApiRequest, Vendor
 from flexllm_mock.conversation import Conversation, read_conversation
 from flexllm_mock.faults import FaultRule
 from flexllm_mock.masking import masked
 from flexllm_mock.scripted import ScriptedAnswer, ScriptedCall
 from flexllm_mock.templates import fill
-from flexllm_mock.vendor import Vendor, vendor_of
+from flexllm_mock.vendor import vendor_of
 
 Per = Literal["content", "rule"]
 

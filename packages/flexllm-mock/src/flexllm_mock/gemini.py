@@ -82,7 +82,7 @@ class GenerateEndpoint(GoogleErrors):
         """Answer with one document."""
         generation = self._generate(request, literal)
         longest = max([choice.size for choice in generation.choices])
-        return Reply(200, b"", body=document(generation).encode(), tokens=longest)
+        return _with_costs(Reply(200, b"", body=document(generation).encode(), tokens=longest), generation)
 
     def _parse(self, request: ApiRequest, payload: Fields) -> GeminiCall:
         model = request.model or ""
@@ -93,6 +93,8 @@ class GenerateEndpoint(GoogleErrors):
     def _generate(self, request: ApiRequest, literal: Prescribed | None) -> Generation:
         payload = request.payload or {}
         call = self._parse(request, payload)
+        if request.cached_tokens is not None:
+            call.cached_tokens = min(request.cached_tokens, call.prompt_tokens - 1)
         key = call.question.key = answer_key(self._key, request.digest, _key_fields(payload))
         if literal is not None:
             call.follow(call.question.prescribe(literal))
@@ -115,11 +117,12 @@ class StreamEndpoint(GenerateEndpoint):
 
     def reply(self, request: ApiRequest, literal: Prescribed | None = None) -> Reply:
         """Answer with a stream."""
-        steps = chunks(self._generate(request, literal))
+        generation = self._generate(request, literal)
+        steps = chunks(generation)
         if request.event_stream:
             events = [f"data: {step}\r\n\r\n" if step else "" for step in steps]
-            return Reply(200, b"", steps=events, content_type=EVENT_STREAM_TYPE)
-        return Reply(200, b"", steps=_as_array(steps))
+            return _with_costs(Reply(200, b"", steps=events, content_type=EVENT_STREAM_TYPE), generation)
+        return _with_costs(Reply(200, b"", steps=_as_array(steps)), generation)
 
     def refuse(self, request: ApiRequest, problem: ApiError) -> Reply:
         """Give an error Google's shape, in a list where the answer would have been one."""
@@ -151,6 +154,12 @@ class CountEndpoint(GenerateEndpoint):
         if call.cached_tokens:
             counted["cachedContentTokenCount"] = call.cached_tokens
         return Reply(200, b"", body=json.dumps(counted, separators=(",", ":")).encode())
+
+
+def _with_costs(reply: Reply, generation: Generation) -> Reply:
+    reply.prompt_tokens = generation.call.prompt_tokens
+    reply.output_tokens = sum([choice.size for choice in generation.choices])
+    return reply
 
 
 def _key_fields(payload: Fields) -> dict[str, Any]:

@@ -109,7 +109,7 @@ class BatchCreationEndpoint(GoogleErrors):
 
     def _answer(self, row: ApiRequest) -> _Done:
         reply = self._run(row)
-        if reply.disconnect is not None:
+        if reply.broken:
             reply = self.refuse(row, ApiError(500, "An internal error has occurred."))
         if reply.status == 200:
             return _Done(f'"response":{reply.body.decode()}', failed=False)

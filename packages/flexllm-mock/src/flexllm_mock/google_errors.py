@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from flexllm_mock.asgi import BAD_KEY_CODE, ApiError, ApiRequest, Reply
+from flexllm_mock.asgi import BAD_KEY_CODE, SPENT_CODE, ApiError, ApiRequest, Limit, Reply, Vendor
 from flexllm_mock.identity import seed_bytes
 
 _STATUSES = {
@@ -30,12 +30,20 @@ _BAD_KEY = {
     400: "API key not valid. Please pass a valid API key.",
     401: "Request had invalid authentication credentials. Expected OAuth 2 access token or other valid credential.",
 }
+_QUOTAS: dict[Limit, tuple[str, str]] = {
+    "requests": ("generate_content_requests", "GenerateRequestsPerMinutePerProjectPerModel"),
+    "input_tokens": ("generate_content_input_token_count", "GenerateContentInputTokensPerModelPerMinute"),
+    "output_tokens": ("generate_content_output_token_count", "GenerateContentOutputTokensPerModelPerMinute"),
+    "concurrency": ("concurrent_requests", "ConcurrentRequestsPerProjectPerModel"),
+}
+_DAILY_QUOTA = "GenerateRequestsPerDayPerProjectPerModel"
 _SHOWN = 60
 
 
 class GoogleErrors:
     """Gives errors Google's shape."""
 
+    vendor: Vendor = "gemini"
     url_key = False
     open = False
     bad_key_status = 401
@@ -79,15 +87,18 @@ def _details(problem: ApiError, status: int) -> list[dict[str, Any]]:
 
 
 def _quota_details(problem: ApiError) -> list[dict[str, Any]]:
-    """Say which quota is used up and, when the error has a `retry-after` in seconds, when to come back."""
-    violation = {
-        "quotaMetric": f"{_SERVICE}/generate_content_requests",
-        "quotaId": "GenerateRequestsPerMinutePerProjectPerModel",
-    }
+    """Say which quota is used up and, when the error knows it or has a `retry-after` in seconds, when to come back."""
+    metric, quota = _QUOTAS[problem.limit]
+    if problem.code == SPENT_CODE:
+        quota = _DAILY_QUOTA
+    violation = {"quotaMetric": f"{_SERVICE}/{metric}", "quotaId": quota}
     details: list[dict[str, Any]] = [{"@type": _TYPE + "QuotaFailure", "violations": [violation]}]
+    delay = "" if problem.retry_in is None else f"{problem.retry_in:.3f}".rstrip("0").rstrip(".")
     for name, value in problem.headers:
         if name == b"retry-after" and value.replace(b".", b"", 1).isdigit():
-            details.append({"@type": _TYPE + "RetryInfo", "retryDelay": f"{value.decode()}s"})
+            delay = value.decode()
+    if delay:
+        details.append({"@type": _TYPE + "RetryInfo", "retryDelay": f"{delay}s"})
     return details
 
 

@@ -30,10 +30,7 @@ def listen(host: str, port: int) -> socket.socket:
     )[0]
     listener = socket.socket(family, kind, protocol)
     try:
-        if os.name == "nt":  # there the usual option would let two servers share one port
-            listener.setsockopt(socket.SOL_SOCKET, getattr(socket, "SO_EXCLUSIVEADDRUSE"), 1)  # noqa: B009
-        else:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        _own_address(listener)
         listener.bind(address)
         listener.listen(_BACKLOG)
         listener.setblocking(False)
@@ -41,6 +38,33 @@ def listen(host: str, port: int) -> socket.socket:
         listener.close()
         raise
     return listener
+
+
+async def _rebound(family: int, address: tuple[object, ...]) -> socket.socket:
+    """Return a socket that is bound to the address of one that is being closed. Raises OSError when it stays taken."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + _ABORT_SECONDS
+    while True:
+        bound = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            _own_address(bound)
+            bound.bind(address)
+            bound.setblocking(False)
+        except OSError:
+            bound.close()
+            if loop.time() > end:
+                raise
+            await asyncio.sleep(_POLL_SECONDS)
+        else:
+            return bound
+
+
+def _own_address(listener: socket.socket) -> None:
+    """Let a socket have an address that was in use a moment ago, but not one that is."""
+    if os.name == "nt":  # there the usual option would let two servers share one port
+        listener.setsockopt(socket.SOL_SOCKET, getattr(socket, "SO_EXCLUSIVEADDRUSE"), 1)  # noqa: B009
+    else:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 
 
 def url_of(listener: socket.socket) -> str:
@@ -94,6 +118,7 @@ class HttpServer(uvicorn.Server):
         self._grace = grace
         self._ready = ready
         self._stopping = asyncio.Event()
+        self._refusal: asyncio.Task[None] | None = None
 
     def stop(self) -> None:
         """Begin to stop; from the loop's own thread only."""
@@ -112,6 +137,7 @@ class HttpServer(uvicorn.Server):
         """Start serving, and say so."""
         await super().startup(sockets=sockets)
         self._app.started = asyncio.get_running_loop().time()
+        self._app.refuse_connections = self.refuse_connections
         try:
             if self._ready is not None:
                 self._ready()
@@ -119,15 +145,34 @@ class HttpServer(uvicorn.Server):
             await self.shutdown(sockets=sockets)  # uvloop cannot be closed while a server is open
             raise
 
+    def refuse_connections(self, seconds: float) -> None:
+        """Refuse new connections for a while; those that are open stay. Does nothing while that is so already."""
+        if self._refusal is None or self._refusal.done():
+            self._refusal = asyncio.get_running_loop().create_task(self._refuse(seconds))
+
+    async def _refuse(self, seconds: float) -> None:
+        address, family = self._listener.getsockname(), self._listener.family
+        for server in self.servers:
+            server.close()
+        self._listener.close()
+        # A socket that is bound and does not listen refuses connections, and keeps the port from being taken.
+        self._listener = await _rebound(family, address)
+        await asyncio.sleep(seconds)
+        self._listener.listen(_BACKLOG)
+        await super().startup(sockets=[self._listener])
+
     async def main_loop(self) -> None:
         """Wait for `stop`, without uvicorn's tick, which would make each stop take a tenth of a second."""
         await self._stopping.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop accepting, let open requests finish within the grace, then close what is left."""
+        if self._refusal is not None:
+            self._refusal.cancel()
+            await asyncio.wait([self._refusal])
         for server in self.servers:
             server.close()
-        for listener in sockets or ():
+        for listener in (self._listener, *(sockets or ())):
             listener.close()
         for connection in list(self.server_state.connections):
             connection.shutdown()

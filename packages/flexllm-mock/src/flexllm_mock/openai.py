@@ -70,6 +70,8 @@ class ChatEndpoint(OpenAIErrors):
         call = parse_chat(request.payload or {}, self._config.response_len)
         if self._config.strict_models and call.model not in self._config.models:
             raise unknown_model(call.model)
+        if request.cached_tokens is not None:
+            call.cached_tokens = min(request.cached_tokens, call.prompt_tokens - 1)
         others = {name: value for name, value in (request.payload or {}).items() if name not in _NOT_IN_KEY}
         key = call.question.key = answer_key(self._key, request.digest, others)
         if literal is not None:
@@ -84,7 +86,10 @@ class ChatEndpoint(OpenAIErrors):
 
 
 def _as_reply(call: ChatCall, completion: Completion, request_id: bytes) -> Reply:
+    sizes = [choice.size for choice in completion.choices]
     if call.stream:
-        return Reply(200, request_id, steps=chunks(completion), content_type=EVENT_STREAM_TYPE)
-    longest = max([choice.size for choice in completion.choices])
-    return Reply(200, request_id, body=document(completion).encode(), tokens=longest)
+        reply = Reply(200, request_id, steps=chunks(completion), content_type=EVENT_STREAM_TYPE)
+    else:
+        reply = Reply(200, request_id, body=document(completion).encode(), tokens=max(sizes))
+    reply.prompt_tokens, reply.output_tokens = call.prompt_tokens, sum(sizes)
+    return reply

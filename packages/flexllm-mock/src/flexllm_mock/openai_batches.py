@@ -131,7 +131,7 @@ class BatchesEndpoint(OpenAIErrors):
         reply = self._run(row)
         if reply.steps is not None:
             reply = self.refuse(row, ApiError(400, "Streaming is not supported in a batch.", param="stream"))
-        elif reply.disconnect is not None:
+        elif reply.broken:
             reply = self.refuse(row, ApiError(500, "The server had an error while processing your request."))
         document = reply.body.decode("utf-8", "replace")
         usage: object = None

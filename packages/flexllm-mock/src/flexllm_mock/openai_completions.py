@@ -74,10 +74,13 @@ class CompletionsEndpoint(OpenAIErrors):
         mark = key.hex()
         request_id = b"req_" + mark[24:56].encode()
         head = f'"id":"cmpl-{mark[:24]}","object":"text_completion","created":{CREATED},"model":{string(call.model)}'
+        sizes = [choice.size for choice in choices]
         if call.stream:
-            return Reply(200, request_id, steps=_chunks(head, call, choices), content_type=EVENT_STREAM_TYPE)
-        longest = max([choice.size for choice in choices])
-        return Reply(200, request_id, body=_document(head, call, choices).encode(), tokens=longest)
+            reply = Reply(200, request_id, steps=_chunks(head, call, choices), content_type=EVENT_STREAM_TYPE)
+        else:
+            reply = Reply(200, request_id, body=_document(head, call, choices).encode(), tokens=max(sizes))
+        reply.prompt_tokens, reply.output_tokens = sum([input_tokens(each) for each in call.prompts]), sum(sizes)
+        return reply
 
 
 def _parse(payload: dict[str, Any], response_len: tuple[int, int]) -> _Call:

@@ -60,7 +60,7 @@ class EmbeddingsEndpoint(OpenAIErrors):
             f'{{"object":"list","data":[{data}],"model":{string(model)},'
             f'"usage":{{"prompt_tokens":{tokens},"total_tokens":{tokens}}}}}'
         )
-        return Reply(200, self._request_id(request), body=body.encode())
+        return Reply(200, self._request_id(request), body=body.encode(), prompt_tokens=tokens)
 
     def _vector(self, model: str, content: Input, dimensions: int, encoding: str) -> str:
         key = blake2b(canonical([model, content]), digest_size=32, key=self._key).digest()

@@ -166,7 +166,7 @@ class RequestLog:
         entry.body_size = len(request.body)
         if 0 < entry.body_size <= _KEPT_BODY:
             self._keep_body(entry, request.body)
-        if reply is not None and (status != 200 or reply.disconnect is not None or reply.spoilt):
+        if reply is not None and (status != 200 or reply.cut or reply.spoilt):
             _note_failure(entry, reply)
         if entry.compared and request.digest is not None:
             entry.conduct.asked(entry, request.digest)
@@ -256,7 +256,7 @@ class RequestLog:
 def _note_failure(entry: Entry, reply: Reply) -> None:
     """Mark a request whose answer is an error or is broken."""
     failed = entry.status is None or entry.status >= 400
-    entry.cut = not failed and reply.disconnect is not None
+    entry.cut = not failed and reply.cut
     entry.fails = failed or entry.cut or reply.spoilt
     if failed:
         entry.told = told_wait(reply.headers, reply.body)

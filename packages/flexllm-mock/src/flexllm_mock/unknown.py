@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from flexllm_mock.asgi import ApiError, ApiRequest, Reply
+from flexllm_mock.asgi import ApiError, ApiRequest, Reply, Vendor
 from flexllm_mock.claude_errors import ClaudeErrors
 from flexllm_mock.google_errors import GoogleErrors
 from flexllm_mock.openai_errors import OpenAIErrors
 from flexllm_mock.scripted import Prescribed
-from flexllm_mock.vendor import Vendor, vendor_of
+from flexllm_mock.vendor import vendor_of
 
 
 class UnknownEndpoint:
@@ -15,6 +15,7 @@ class UnknownEndpoint:
 
     methods = frozenset(("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"))
     generates = False
+    vendor: Vendor = "openai"
     url_key = False
     open = False
 

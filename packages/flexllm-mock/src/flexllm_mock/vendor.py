@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Literal
 
-from flexllm_mock.asgi import ApiError, ApiRequest, Endpoint, Reply, header
+from flexllm_mock.asgi import ApiError, ApiRequest, Endpoint, Reply, Vendor, header
 from flexllm_mock.auth import has_key
 from flexllm_mock.scripted import Prescribed
-
-Vendor = Literal["openai", "claude", "gemini"]
 
 _GOOGLE_PATH = re.compile(r".*/v1(alpha|beta|beta1)/(?!openai/)|.*/v1/projects/")
 
@@ -28,6 +25,7 @@ class VendorEndpoint:
     """A path that several vendors have: each request is served by the endpoint of the vendor it is meant for."""
 
     generates = False
+    vendor: Vendor = "openai"
     url_key = True
     open = False
 
