@@ -80,6 +80,12 @@ def inside_200(
     return status_error(status, what, facts, text, headers, request, target, now)
 
 
+def left_undone(target: Target, request: ChatRequest, what: str, code: str) -> LLMRequestError:
+    """The error for a request of a batch that the provider gave back without asking it; to ask it again may help."""
+    model = request.model or target.model
+    return LLMRequestError(_message(what, request, target), endpoint=target.label, model=model, code=code)
+
+
 def unusable(
     target: Target,
     request: ChatRequest,

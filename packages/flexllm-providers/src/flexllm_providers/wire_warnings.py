@@ -5,6 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 
+from flexllm_core.requests import ChatRequest
+from flexllm_providers.target import Target
+
 logger = logging.getLogger("flexllm")
 
 _MOST = 1000
@@ -24,6 +27,12 @@ def warn_left_out(who: str, names: Iterable[str]) -> None:
     if new and len(_said) < _MOST:
         _said.update((who, name) for name in new)
         logger.warning("%s does not take %s; left out", who, ", ".join(new))
+
+
+def warn_extra_headers(request: ChatRequest, target: Target) -> None:
+    """Say that a request's headers are left out, where many requests go in one."""
+    if request.extra_headers:
+        warn_left_out(target.label, ["extra_headers in a batch of its own"])
 
 
 def warn_once(who: str, text: str) -> None:

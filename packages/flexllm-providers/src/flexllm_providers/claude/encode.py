@@ -29,10 +29,21 @@ def encode(request: ChatRequest, target: Target, *, stream: bool) -> HttpRequest
         InputError: The messages cannot be given to Claude, or written as JSON.
     """
     claude = claude_target(target)
-    model = claude.model_of(request)
-    body = {"model": model, **_body(request, claude, model, stream=stream)}
     headers = _with_headers(claude.api_headers, request.extra_headers)
-    return HttpRequest("POST", api_url(claude.base_url, "messages"), headers, encode_json(body))
+    body = encode_json(message_body(request, claude, stream=stream))
+    return HttpRequest("POST", api_url(claude.base_url, "messages"), headers, body)
+
+
+def message_body(request: ChatRequest, target: Target, *, stream: bool = False) -> dict[str, Any]:
+    """The JSON of a message's request, as calls and the items of batches have it.
+
+    Raises:
+        ConfigError: There is no model, or it cannot do what the params ask for.
+        InputError: The messages cannot be given to Claude.
+    """
+    claude = claude_target(target)
+    model = claude.model_of(request)
+    return {"model": model, **_body(request, claude, model, stream=stream)}
 
 
 def encode_vertex(request: ChatRequest, target: Target, *, stream: bool) -> HttpRequest:

@@ -40,6 +40,19 @@ def encode(request: ChatRequest, target: Target, *, stream: bool) -> HttpRequest
         ConfigError: The endpoint cannot do the thinking mode.
         InputError: The request cannot be written as JSON.
     """
+    headers = target.bearer_headers
+    if request.extra_headers:
+        headers = {**headers, **{name.lower(): value for name, value in request.extra_headers.items()}}
+    body = encode_json(chat_body(request, target, stream=stream))
+    return HttpRequest("POST", target.base_url + "/chat/completions", headers, body)
+
+
+def chat_body(request: ChatRequest, target: Target, *, stream: bool) -> dict[str, Any]:
+    """The JSON of a chat completion's request, as calls and batch files have it.
+
+    Raises:
+        ConfigError: The endpoint cannot do the thinking mode.
+    """
     model = request.model or target.model
     messages = _without_foreign_keys(request.messages)
     body: dict[str, Any] = {"model": model, "messages": messages} if model else {"messages": messages}
@@ -49,10 +62,7 @@ def encode(request: ChatRequest, target: Target, *, stream: bool) -> HttpRequest
         body["stream"] = True
         if target.dialect.stream_options:
             body["stream_options"] = {"include_usage": True}
-    headers = target.bearer_headers
-    if request.extra_headers:
-        headers = {**headers, **{name.lower(): value for name, value in request.extra_headers.items()}}
-    return HttpRequest("POST", target.base_url + "/chat/completions", headers, encode_json(body))
+    return body
 
 
 def _without_foreign_keys(messages: Messages) -> Messages:
