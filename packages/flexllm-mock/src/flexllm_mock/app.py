@@ -32,6 +32,7 @@ from flexllm_mock.gemini import GeminiWire
 from flexllm_mock.models import ModelsWire
 from flexllm_mock.openai import OpenAIWire
 from flexllm_mock.requestlog import Outcome, RequestLog
+from flexllm_mock.responses import ResponsesWire
 from flexllm_mock.scripted import Prescribed
 from flexllm_mock.storage import Storage
 from flexllm_mock.stored import StoredWire
@@ -73,6 +74,7 @@ class MockApp:
             OpenAIWire(self.config),
             ClaudeWire(self.config, self._storage, self._run_row),
             GeminiWire(self.config, self._storage, self._run_row),
+            ResponsesWire(self.config, self._storage),
             StoredWire(self.config, self._storage, self._run_row),
             CreditsWire(self.config),
             ModelsWire(self.config),

@@ -16,6 +16,8 @@ _decode = json.JSONDecoder(parse_constant=_refuse_constant).decode
 _ascii_string = json.JSONEncoder().encode
 _unicode_string = json.JSONEncoder(ensure_ascii=False).encode
 
+_unicode_value = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_ascii_value = json.JSONEncoder(separators=(",", ":")).encode
 _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
@@ -47,6 +49,16 @@ def string(text: str) -> str:
     except UnicodeEncodeError:
         return _ascii_string(text)
     return _unicode_string(text)
+
+
+def written(value: object) -> str:
+    """Write a value without spaces, as UTF-8 where it can be."""
+    text = _unicode_value(value)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return _ascii_value(value)
+    return text
 
 
 def is_json(text: str) -> bool:

@@ -63,3 +63,15 @@ def invalid(name: str, wanted: str, value: object) -> ApiError:
     shown = repr(value)
     shown = shown if len(shown) <= _SHOWN else shown[:_SHOWN] + "..."
     return ApiError(400, f"Invalid value for {name!r}: expected {wanted}, got {shown}.", param=name)
+
+
+def last_user_text(messages: list[dict[str, Any]]) -> str:
+    """Return the text of the last message of the user, empty when there is none."""
+    for message in reversed(messages):
+        if message["role"] == "user":
+            content = message.get("content")
+            if isinstance(content, list):
+                texts = [part.get("text") for part in content if isinstance(part, dict)]
+                return "".join([text for text in texts if isinstance(text, str)])
+            return content if isinstance(content, str) else ""
+    return ""

@@ -7,7 +7,16 @@ from typing import Any
 
 from flexllm_mock.answers import ECHO_MODEL, AnswerRequest
 from flexllm_mock.asgi import ApiError
-from flexllm_mock.openai_parameters import MAX_CHOICES, boolean, invalid, mapping, missing, read_stops, whole_number
+from flexllm_mock.openai_parameters import (
+    MAX_CHOICES,
+    boolean,
+    invalid,
+    last_user_text,
+    mapping,
+    missing,
+    read_stops,
+    whole_number,
+)
 from flexllm_mock.scripted import ScriptedAnswer
 from flexllm_mock.tokens import cached_tokens, content_tokens, prompt_tokens
 from flexllm_mock.tools import NO_PARAMETERS, Tool
@@ -58,7 +67,7 @@ def parse_chat(payload: dict[str, Any], response_len: tuple[int, int]) -> ChatCa
         raise invalid(name, "an integer of 1 or more", limit)
     question = AnswerRequest(b"", response_len, max_tokens=limit)
     if model == ECHO_MODEL:
-        question.literal = _last_user_text(messages)
+        question.literal = last_user_text(messages)
     call = ChatCall(model, prompt_tokens(messages), cached_tokens(messages), question)
     if not _UNUSUAL.isdisjoint(payload):
         _read_unusual(payload, messages, call)
@@ -79,7 +88,7 @@ def _read_unusual(payload: dict[str, Any], messages: list[dict[str, Any]], call:
         if messages[-1]["role"] not in ("tool", "function"):
             callable_tools = _callable_tools(payload.get("tool_choice"), tools)
             parallel = payload.get("parallel_tool_calls") is not False
-            question.offer(callable_tools, _last_user_text(messages), parallel=parallel)
+            question.offer(callable_tools, last_user_text(messages), parallel=parallel)
             call.schema_place = "tools"
     if not question.tools:
         _read_format(payload, call)
@@ -149,14 +158,3 @@ def _read_format(payload: dict[str, Any], call: ChatCall) -> None:
         if "schema" not in described:
             raise missing("response_format.json_schema.schema")
         call.question.schema = described["schema"]
-
-
-def _last_user_text(messages: list[dict[str, Any]]) -> str:
-    for message in reversed(messages):
-        if message["role"] == "user":
-            content = message.get("content")
-            if isinstance(content, list):
-                texts = [part.get("text") for part in content if isinstance(part, dict)]
-                return "".join([text for text in texts if isinstance(text, str)])
-            return content if isinstance(content, str) else ""
-    return ""

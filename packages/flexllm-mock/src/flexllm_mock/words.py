@@ -65,3 +65,10 @@ def phrase(key: bytes, count: int) -> str:
     draws = shake_128(key).digest(count)
     tables = (_ADJECTIVE, _NOUN)
     return "".join([tables[at & 1][draw] for at, draw in enumerate(draws)])[1:]
+
+
+def other_words(draw: int, count: int, token: str) -> list[str]:
+    """Return `count` (at most 30) different tokens other than the given one, from a place that the draw says."""
+    listed = [f" {noun}" for noun in _NOUNS.split()]
+    first = draw % len(listed)
+    return [word for word in listed[first:] + listed[:first] if word != token][:count]

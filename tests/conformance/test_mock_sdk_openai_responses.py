@@ -1,0 +1,270 @@
+"""The mock's Responses API, driven through OpenAI's own client and held against its types."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+openai = pytest.importorskip("openai", reason="needs OpenAI's SDK: pip install openai")
+pydantic = pytest.importorskip("pydantic", reason="needs pydantic, which OpenAI's SDK brings")
+
+from openai.types.responses import (  # noqa: E402 only where the SDK is installed
+    Response,
+    ResponseItemList,
+    ResponseStreamEvent,
+)
+from openai.types.responses.input_token_count_response import InputTokenCountResponse  # noqa: E402
+
+from flexllm_mock import FaultRule, MockServer  # noqa: E402
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"city": {"type": "string"}},
+    "required": ["city"],
+    "additionalProperties": False,
+}
+WEATHER: Any = {"type": "function", "name": "get_weather", "parameters": SCHEMA, "strict": True}
+TIME: Any = {"type": "function", "name": "get_time", "parameters": {"type": "object", "properties": {}}}
+BASE: Any = {"model": "mock", "input": "Hello there"}
+LOGPROBS = "message.output_text.logprobs"
+
+
+@pytest.fixture
+def client(flexllm_mock: MockServer) -> Iterator[Any]:
+    """OpenAI's client for a fresh mock."""
+    with openai.OpenAI(base_url=flexllm_mock.base_url, api_key="sk-test", max_retries=0) as made:
+        yield made
+
+
+def strict(kind: Any, raw: str | bytes) -> Any:
+    """Validate JSON against a type of the SDK: nothing missing, nothing unknown, nothing of another type."""
+    return pydantic.TypeAdapter(kind).validate_json(raw, strict=True, extra="forbid")
+
+
+def events_of(raw: str) -> list[Any]:
+    """The events of a stream, each held against the SDK's type; their names are their types, and they are numbered."""
+    parts = raw.split("\n\n")
+    assert parts.pop() == ""
+    found = []
+    for number, part in enumerate(parts):
+        name, data = part.split("\n")
+        event = strict(ResponseStreamEvent, data.removeprefix("data: "))
+        assert (name, event.sequence_number) == (f"event: {event.type}", number)
+        found.append(event)
+    return found
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"input": [{"role": "user", "content": [{"type": "input_text", "text": "Hi"}]}], "instructions": "Be brief."},
+        {"max_output_tokens": 16, "reasoning": {"effort": "low"}},
+        {"reasoning": {"effort": "high", "summary": "auto"}, "include": ["reasoning.encrypted_content"]},
+        {"tools": [WEATHER]},
+        {"tools": [WEATHER, TIME], "input": "get_weather and get_time", "reasoning": {"effort": "low"}},
+        {"tools": [WEATHER, {"type": "web_search"}], "tool_choice": "none", "metadata": {"a": "b"}},
+        {"text": {"format": {"type": "json_object"}}, "temperature": 0.5, "top_p": 1},
+        {"text": {"format": {"type": "json_schema", "name": "out", "schema": SCHEMA, "strict": True}}},
+        {"include": [LOGPROBS], "top_logprobs": 3},
+        {"model": "echo", "input": "Grüße 🙂"},
+    ],
+)
+def test_responses_are_valid(client: Any, options: Any) -> None:
+    """Documents and events satisfy the SDK's types strictly, and the SDK adds the events up to the document."""
+    options = {**BASE, **options}
+    response = client.responses.with_raw_response.create(**options)
+    whole = strict(Response, response.text)
+    assert response.headers["x-request-id"].startswith("req_")
+    with client.responses.with_streaming_response.create(**options, stream=True) as streamed:
+        events = events_of(streamed.read().decode())
+    assert [event.type for event in events[:2]] == ["response.created", "response.in_progress"]
+    assert events[-1].type == f"response.{whole.status}"
+    assert events[-1].response == whole
+    items = [event.item for event in events if event.type == "response.output_item.done"]
+    assert items == whole.output
+    for name, joined in (
+        ("response.output_text", whole.output_text),
+        ("response.function_call_arguments", "".join([getattr(item, "arguments", "") for item in whole.output])),
+    ):
+        deltas = [event.delta for event in events if event.type == f"{name}.delta"]
+        assert "".join(deltas) == joined
+    with client.responses.stream(**options) as stream:
+        last = list(stream)[-1].response
+    assert (last.output_text, last.usage) == (whole.output_text, whole.usage)
+    assert client.responses.retrieve(whole.id).output_text == whole.output_text
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("status",), "done"),
+        (("object",), "completion"),
+        (("output", 0, "role"), "user"),
+        (("output", 0, "content", 0, "annotations"), None),
+        (("output", 0, "content", 0, "text"), 5),
+        (("usage", "input_tokens"), None),
+        (("usage", "output_tokens_details", "reasoning_tokens"), "0"),
+        (("tool_choice",), "maybe"),
+        (("parallel_tool_calls",), None),
+        (("choices",), []),
+    ],
+)
+def test_strictness_catches_what_is_wrong(client: Any, path: tuple[Any, ...], value: Any) -> None:
+    """One wrong value, a missing field or an unknown one anywhere is found: the checks can fail."""
+    raw = client.responses.with_raw_response.create(**BASE).text
+    assert strict(Response, raw)
+    document = json.loads(raw)
+    place = document
+    for step in path[:-1]:
+        place = place[step]
+    if value is None:
+        del place[path[-1]]
+    else:
+        place[path[-1]] = value
+    with pytest.raises(pydantic.ValidationError):
+        strict(Response, json.dumps(document))
+
+
+def test_tools_in_two_turns(client: Any) -> None:
+    """The SDK's own items, the reasoning first, can be sent back with the results, and get text."""
+    options = {**BASE, "tools": [WEATHER, TIME], "reasoning": {"effort": "low"}}
+    options["include"] = ["reasoning.encrypted_content"]
+    first = client.responses.create(**{**options, "input": "get_weather and get_time"})
+    assert [item.type for item in first.output] == ["reasoning", "function_call", "function_call"]
+    assert json.loads(first.output[1].arguments).keys() == {"city"}
+    results: Any = [
+        {"type": "function_call_output", "call_id": item.call_id, "output": "done"} for item in first.output[1:]
+    ]
+    asked: Any = [{"role": "user", "content": "get_weather and get_time"}]
+    second = client.responses.create(**{**options, "input": [*asked, *first.output, *results], "store": False})
+    assert second.output_text
+    third = client.responses.create(**{**options, "input": results, "previous_response_id": first.id})
+    assert third.output_text
+    assert third.usage.input_tokens == second.usage.input_tokens
+    with pytest.raises(openai.BadRequestError, match="No tool output found for function call"):
+        client.responses.create(**{**options, "input": [*asked, *first.output, results[0]]})
+    with pytest.raises(openai.BadRequestError, match="No tool call found"):
+        client.responses.create(**{**options, "input": [*asked, *results]})
+    first.output[0].encrypted_content = "AAAA"
+    with pytest.raises(openai.BadRequestError, match="could not be verified"):
+        client.responses.create(**{**options, "input": [*asked, *first.output, *results]})
+
+
+def test_structured_output_is_parsed(client: Any) -> None:
+    """The SDK reads an answer into the class that it asked for, streamed or not."""
+
+    class City(pydantic.BaseModel):  # type: ignore[misc,name-defined]
+        name: str
+        people: int
+        twin: str | None
+
+    parsed = client.responses.parse(**BASE, text_format=City)
+    assert isinstance(parsed.output_parsed, City)
+    with client.responses.stream(**BASE, text_format=City) as stream:
+        assert stream.get_final_response().output_parsed == parsed.output_parsed
+
+
+def test_conversations_go_on(client: Any) -> None:
+    """A response goes on from another, sees its items, and is deleted; what was not stored cannot be gone on from."""
+    first = client.responses.create(**BASE)
+    second = client.responses.create(model="mock", input="And then?", previous_response_id=first.id)
+    assert second.usage.input_tokens > first.usage.input_tokens + 4
+    assert second.previous_response_id == first.id
+    reference: Any = [
+        {"role": "user", "content": "Hello there"},
+        {"type": "item_reference", "id": first.output[0].id},
+        {"role": "user", "content": "And then?"},
+    ]
+    assert client.responses.create(model="mock", input=reference).usage.input_tokens == second.usage.input_tokens
+    assert client.responses.delete(first.id) is None
+    for call in (
+        lambda: client.responses.retrieve(first.id),
+        lambda: client.responses.create(model="mock", input=reference),
+    ):
+        with pytest.raises(openai.NotFoundError):
+            call()
+    forgotten = client.responses.create(**BASE, store=False)
+    with pytest.raises(openai.BadRequestError, match="not found") as caught:
+        client.responses.create(**BASE, previous_response_id=forgotten.id)
+    assert caught.value.code == "previous_response_not_found"
+
+
+def test_input_items_and_counts_are_valid(client: Any) -> None:
+    """The input is listed in items that satisfy their types, newest first, and counted as the response counts it."""
+    given: Any = [{"role": "developer", "content": "Be brief."}, {"role": "user", "content": "Hello"}]
+    made = client.responses.create(model="mock", input=given, instructions="Now.")
+    raw = client.responses.input_items.with_raw_response.list(made.id, limit=1).text
+    assert strict(ResponseItemList, raw).data[0].role == "user"
+    assert [item.role for item in client.responses.input_items.list(made.id, limit=1)] == ["user", "developer"]
+    counted = client.responses.input_tokens.with_raw_response.count(model="mock", input=given, instructions="Now.")
+    assert strict(InputTokenCountResponse, counted.text).input_tokens == made.usage.input_tokens
+
+
+def test_background(client: Any) -> None:
+    """A response in the background is queued first, and there at the first look; another cannot be cancelled."""
+    queued = strict(Response, client.responses.with_raw_response.create(**BASE, background=True).text)
+    assert (queued.status, queued.output) == ("queued", [])
+    assert client.responses.retrieve(queued.id).output_text
+    assert client.responses.cancel(queued.id).status == "completed"
+    with pytest.raises(openai.BadRequestError, match="synchronous"):
+        client.responses.cancel(client.responses.create(**BASE).id)
+    with pytest.raises(openai.BadRequestError, match="store"):
+        client.responses.create(**BASE, background=True, store=False)
+
+
+@pytest.mark.parametrize(
+    ("options", "param"),
+    [
+        ({"model": None}, "model"),
+        ({"input": []}, "input"),
+        ({"input": [{"role": "tool", "content": "x"}]}, "input[0].role"),
+        ({"input": [{"role": "user", "content": [{"type": "text", "text": "x"}]}]}, "input[0].content[0].type"),
+        ({"max_output_tokens": 1}, "max_output_tokens"),
+        ({"temperature": 3}, "temperature"),
+        ({"reasoning": {"effort": "ultra"}}, "reasoning.effort"),
+        ({"text": {"format": {"type": "json_schema", "schema": SCHEMA}}}, "text.format.name"),
+        ({"tools": [{"type": "function"}]}, "tools[0].name"),
+        ({"tools": [WEATHER], "tool_choice": {"type": "function", "name": "x"}}, "tool_choice"),
+        ({"extra_body": {"messages": []}}, "messages"),
+        ({"extra_body": {"colour": "red"}}, "colour"),
+    ],
+)
+def test_wrong_requests_are_refused(client: Any, options: Any, param: str) -> None:
+    """What the API refuses is refused, with the parameter that is wrong."""
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.responses.create(**{**BASE, **options})
+    assert caught.value.param == param
+    assert caught.value.type == "invalid_request_error"
+
+
+def test_faults_are_understood(flexllm_mock: MockServer, client: Any) -> None:
+    """An error status raises the SDK's error, whole or streamed, and a prescribed answer is what comes."""
+    flexllm_mock.add_fault(FaultRule(status=429, times=2))
+    for stream in (False, True):
+        with pytest.raises(openai.RateLimitError):
+            client.responses.create(**BASE, stream=stream)
+    flexllm_mock.add_fault(FaultRule(answer="No 🙂", times=2))
+    assert client.responses.create(**BASE).output_text == "No 🙂"
+    with client.responses.stream(**BASE) as stream:
+        assert stream.get_final_response().output_text == "No 🙂"
+
+
+async def test_async_client(flexllm_mock: MockServer) -> None:
+    """The asynchronous client gets the same answers."""
+    async with openai.AsyncOpenAI(base_url=flexllm_mock.base_url, api_key="k", max_retries=0) as client:
+        whole = await client.responses.create(**BASE, reasoning={"effort": "low", "summary": "auto"})
+        async with client.responses.stream(**BASE, reasoning={"effort": "low", "summary": "auto"}) as stream:
+            events = [event async for event in stream]
+        texts = [event.delta for event in events if event.type == "response.output_text.delta"]
+        thoughts = [event.delta for event in events if event.type == "response.reasoning_summary_text.delta"]
+        assert "".join(texts) == whole.output_text
+        assert "".join(thoughts) == whole.output[0].summary[0].text
+        assert (await client.responses.retrieve(whole.id)).id == whole.id
+        called = await client.responses.create(**{**BASE, "input": "get_weather"}, tools=[WEATHER])
+        assert called.output[0].name == "get_weather"
+        with pytest.raises(openai.BadRequestError):
+            await client.responses.create(**{**BASE, "model": ""})
