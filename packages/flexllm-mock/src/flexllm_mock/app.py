@@ -24,6 +24,7 @@ from flexllm_mock.chance import CallCounter, RandomFaults
 from flexllm_mock.claude import ClaudeWire
 from flexllm_mock.config import MockConfig
 from flexllm_mock.credits import CreditsWire
+from flexllm_mock.dashboard import DASHBOARD_PATH
 from flexllm_mock.delivery import deliver
 from flexllm_mock.faulting import faulted, plain_error
 from flexllm_mock.faults import FaultRule, FaultScript
@@ -114,6 +115,9 @@ class MockApp:
                 return
             if path.startswith(CONTROL_PREFIX):
                 await self._serve_control(scope, receive, send)
+                return
+            if path == DASHBOARD_PATH and scope["method"] in ("GET", "HEAD"):
+                await self._control(scope, receive, send)  # without a key: the page holds nothing, and asks for it
                 return
             endpoint = self._find(path)
         await self._serve(endpoint, scope, receive, send)

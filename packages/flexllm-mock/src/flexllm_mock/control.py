@@ -1,4 +1,4 @@
-"""The control endpoints under `/__mock__/`, with which a test in another process reads and steers the server."""
+"""The dashboard and the endpoints under `/__mock__/`, with which other processes read and steer the server."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from flexllm_mock.dashboard import DASHBOARD_PATH, dashboard
 from flexllm_mock.faults import FaultRule
 from flexllm_mock.requestlog import LoggedRequest
 from flexllm_mock.verdict import judge, limit_from_text
@@ -25,7 +26,11 @@ _SHOWN_BODY = 2_000
 
 
 def control_app(mock: MockApp) -> Starlette:
-    """Return the application that serves `/__mock__/requests`, `stats`, `verdict`, `reset` and `faults` of a mock."""
+    """Return the application that serves `/` and `/__mock__/requests`, `stats`, `verdict`, `reset`, `faults`."""
+
+    async def page(_: Request) -> Response:
+        content, headers = dashboard()
+        return Response(content, headers=headers, media_type="text/html")
 
     async def requests(request: Request) -> Response:
         limit = _count(request.query_params.get("limit", str(_MOST_LISTED)))
@@ -57,6 +62,7 @@ def control_app(mock: MockApp) -> Starlette:
 
     return Starlette(
         routes=[
+            Route(DASHBOARD_PATH, page, methods=["GET"]),
             Route("/__mock__/requests", requests, methods=["GET"]),
             Route("/__mock__/stats", stats, methods=["GET"]),
             Route("/__mock__/verdict", verdict, methods=["GET"]),
