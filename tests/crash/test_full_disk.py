@@ -37,4 +37,4 @@ def test_a_full_disk_stops_the_run_and_a_resume_completes(mock, cli, files, smal
     again = cli(*command)
     assert again.returncode == 0, again.stderr
     assert [line["index"] for line in files.lines()] == list(range(150))
-    assert os.listdir(small_disk) == ["out.jsonl"]
+    assert sorted(os.listdir(small_disk)) == ["out.jsonl", "out.jsonl.run.json"]

@@ -11,7 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from flexllm_batch.batch import Batch, BatchSettings
+from flexllm_batch.batch import Batch
+from flexllm_batch.batch_settings import BatchSettings
 from flexllm_batch.client import LLMClient
 from flexllm_batch.json_source import JsonLines
 from flexllm_core.requests import ChatRequest

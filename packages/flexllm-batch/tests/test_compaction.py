@@ -17,7 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flexllm_batch import compaction, output_lock
-from flexllm_batch.batch import Batch, BatchSettings
+from flexllm_batch.batch import Batch
+from flexllm_batch.batch_settings import BatchSettings
 from flexllm_batch.journal import Journal
 from flexllm_batch.json_source import JsonLines
 from flexllm_batch.records import RowShape, read_record

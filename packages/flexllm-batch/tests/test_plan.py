@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from flexllm_batch.answers import AnswerIndex
-from flexllm_batch.batch import Batch, BatchSettings
+from flexllm_batch.batch import Batch
+from flexllm_batch.batch_settings import BatchSettings
 from flexllm_batch.json_source import JsonLines
 from flexllm_batch.lines import success_line
 from flexllm_batch.plan import Plan, RowOffsets, make_plan

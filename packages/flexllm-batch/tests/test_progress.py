@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from flexllm_batch.batch import Batch, BatchSettings
+from flexllm_batch.batch import Batch
+from flexllm_batch.batch_settings import BatchSettings
 from flexllm_batch.progress import (
     BarProgress,
     NoProgress,

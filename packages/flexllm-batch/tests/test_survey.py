@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from flexllm_batch.batch import BatchSettings
+from flexllm_batch.batch_settings import BatchSettings
 from flexllm_batch.records import RowShape, read_record
 from flexllm_batch.survey import OTHER_MODELS, Survey
 from flexllm_batch.token_estimate import (

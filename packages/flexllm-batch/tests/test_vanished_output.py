@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from flexllm_batch.batch import Batch, BatchSettings
+from flexllm_batch.batch import Batch
+from flexllm_batch.batch_settings import BatchSettings
 from flexllm_batch.json_source import JsonLines
 from flexllm_batch.progress import NoProgress
 from flexllm_core.errors import JournalError

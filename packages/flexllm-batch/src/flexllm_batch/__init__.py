@@ -9,10 +9,12 @@ from flexllm_core.lazy import lazy_exports
 if TYPE_CHECKING:
     from flexllm_batch.batch import (
         Batch,
-        BatchSettings,
     )
     from flexllm_batch.batch_options import (
         BatchOptions,
+    )
+    from flexllm_batch.batch_settings import (
+        BatchSettings,
     )
     from flexllm_batch.client import (
         LLMClient,
@@ -52,11 +54,9 @@ __all__ = [
 ]
 
 _HOMES = {
-    "flexllm_batch.batch": (
-        "Batch",
-        "BatchSettings",
-    ),
+    "flexllm_batch.batch": ("Batch",),
     "flexllm_batch.batch_options": ("BatchOptions",),
+    "flexllm_batch.batch_settings": ("BatchSettings",),
     "flexllm_batch.client": ("LLMClient",),
     "flexllm_batch.cost": ("CostReport",),
     "flexllm_batch.items": (

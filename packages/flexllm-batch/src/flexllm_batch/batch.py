@@ -4,79 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from flexllm_batch.answers import AnswerIndex
+from flexllm_batch.batch_settings import BatchSettings
 from flexllm_batch.journal import in_thread
 from flexllm_batch.journal import read_line as read_line_at
 from flexllm_batch.json_source import SpooledLines
 from flexllm_batch.lines import error_line, success_line
+from flexllm_batch.manifest import RunManifest
 from flexllm_batch.output import OutputFile
-from flexllm_batch.plan import OnBadRow, Plan, ResumeMode, make_plan
+from flexllm_batch.plan import Plan, make_plan
 from flexllm_batch.progress import NoProgress, Progress
-from flexllm_batch.records import Record, RowShape
+from flexllm_batch.records import Record
 from flexllm_batch.row_files import RowSource
 from flexllm_batch.runner import Outcome, Runner
 from flexllm_batch.sources import MessageStream, read_records
 from flexllm_batch.stats import RunStats
-from flexllm_batch.stop_rules import FailureLimit, StopRules
+from flexllm_batch.stop_rules import StopRules
 from flexllm_batch.survey import Survey
 from flexllm_core.errors import InputError
-from flexllm_core.options import SaveInput
 from flexllm_core.protocol import ChatModel
-from flexllm_core.requests import ChatRequest
-
-
-@dataclass(frozen=True, slots=True)
-class BatchSettings:
-    """How a batch is run.
-
-    Attributes:
-        model: Model of rows that name none.
-        params: Default params of every row.
-        extra_headers: HTTP headers of every row.
-        window: Rows in flight.
-        output: The output file, None for none.
-        save_input: What output lines keep of the input.
-        return_usage: Write token counts into the output lines.
-        resume: What to do with an output that has answers.
-        overwrite: Replace whatever output is there.
-        on_bad_row: What to do with rows that cannot be asked.
-        limit: Only the first so many rows.
-        shape: How rows are read.
-        max_failures: When to stop because of failures.
-        track_cost: Count rows of unknown cost.
-        flush_interval: Seconds between syncs of the output.
-    """
-
-    model: str | None = None
-    params: Mapping[str, Any] = field(default_factory=dict)
-    extra_headers: Mapping[str, str] = field(default_factory=dict)
-    window: int = 50
-    output: str | Path | None = None
-    save_input: SaveInput = True
-    return_usage: bool = True
-    resume: ResumeMode = "auto"
-    overwrite: bool = False
-    on_bad_row: OnBadRow = "fail"
-    limit: int | None = None
-    shape: RowShape = field(default_factory=RowShape)
-    max_failures: FailureLimit = field(default_factory=FailureLimit)
-    track_cost: bool = False
-    flush_interval: float = 1.0
-
-    def request(self, record: Record) -> ChatRequest:
-        """The request of a record: its own model and params over the run's."""
-        return ChatRequest(
-            record.messages,
-            record.model or self.model,
-            {**self.params, **record.params} if record.params else self.params,
-            extra_headers=self.extra_headers,
-        )
 
 
 class Batch:
@@ -89,6 +39,7 @@ class Batch:
         on_outcome: Is called with each row's outcome; may return an awaitable for back-pressure.
         progress: Looks on.
         inputs: Input files, which the output must not be.
+        manifest: Is written when the run begins and ends.
     """
 
     def __init__(
@@ -100,8 +51,10 @@ class Batch:
         on_outcome: Callable[[Outcome], Awaitable[None] | None] | None = None,
         progress: Progress | None = None,
         inputs: list[Path] | None = None,
+        manifest: RunManifest | None = None,
     ) -> None:
         self.settings = settings
+        self.manifest = manifest
         self.source = source
         self.progress = progress or NoProgress()
         self.stats = RunStats(unknown_cost=0 if settings.track_cost else None)
@@ -118,6 +71,7 @@ class Batch:
                 overwrite=settings.overwrite,
                 save_input=settings.save_input,
                 flush_interval=settings.flush_interval,
+                output_format=settings.output_format,
             )
         self.runner = Runner(
             model,
@@ -206,9 +160,9 @@ class Batch:
             JournalError: The output cannot be written; everything written before is in it.
         """
         loop = asyncio.get_running_loop()
-        started = loop.time()
         async with contextlib.AsyncExitStack() as at_end:  # whatever fails, the rest of it is done
             at_end.callback(self.close)
+            at_end.push(self._end_manifest)
             if self.output is not None:
                 at_end.push_async_callback(self._finish, self.output)
                 self.output.begin()
@@ -217,6 +171,9 @@ class Batch:
             self.progress.start(self.stats, lambda: self.runner.in_flight)
             if self.output is not None:
                 self.output.tell(self.progress.note)
+            if self.manifest is not None and (problem := await in_thread(self.manifest.begin)):
+                self.progress.note(f"warning: {problem}")
+            started = loop.time()
             try:
                 await self.runner.run(self._todo())
                 self._exhausted = not self.runner.stopped
@@ -225,6 +182,19 @@ class Batch:
                 if self.rules.stopped_by is not None:
                     self.stats.stopped = str(self.rules.stopped_by)
         return self.stats
+
+    def _end_manifest(self, _: object, error: BaseException | None, __: object) -> None:
+        """Write how the run ended; what it says stands for the whole of it, so this is the last thing done."""
+        if self.manifest is None:
+            return
+        if error is not None:
+            outcome = f"failed: {type(error).__name__}: {error}".rstrip(": ")
+        elif self.stats.stopped is not None:
+            outcome = f"stopped: {self.stats.stopped}"
+        else:
+            outcome = "complete" if self._exhausted and not self.stats.left else "incomplete"
+        if problem := self.manifest.end(self.stats, outcome):
+            self.progress.note(f"warning: {problem}")
 
     async def _finish(self, output: OutputFile) -> None:
         complete = self._exhausted and self.stats.left == 0

@@ -7,12 +7,15 @@ import contextlib
 import itertools
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flexllm_batch.batch import Batch
 from flexllm_batch.batch_options import BatchOptions, batch_settings, check_batch_options
+from flexllm_batch.batch_settings import BatchSettings
 from flexllm_batch.cost import CostReport, Metered
 from flexllm_batch.items import BatchItem, item_from_line
+from flexllm_batch.manifest import RunManifest
 from flexllm_batch.progress import NoProgress, progress_for
 from flexllm_batch.row_files import RowSource
 from flexllm_batch.runner import Outcome
@@ -57,6 +60,7 @@ class BatchCall:
             settings,
             on_outcome=self._put,
             progress=progress,
+            manifest=_manifest(client, settings) if options.get("manifest") else None,
         )
 
     @property
@@ -113,6 +117,12 @@ class BatchCall:
                 item = item_from_line(decode_json(output.read_line(output.offsets.get(record.index))))
                 item.index, item.metadata = record.index, record.metadata
                 yield item
+
+
+def _manifest(client: BatchMethods, settings: BatchSettings) -> RunManifest:
+    if settings.output is None:
+        raise ConfigError("manifest needs output_jsonl, beside which it is written")
+    return RunManifest(Path(settings.output), settings, client.endpoints)
 
 
 def source_for(

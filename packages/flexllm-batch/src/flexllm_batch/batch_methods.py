@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
 from typing import Literal, Unpack, overload
 
 from flexllm_batch.batch_call import BatchCall, check_several, source_for
@@ -13,6 +13,7 @@ from flexllm_batch.items import BatchItem, BatchResult
 from flexllm_batch.pricing import Pricer
 from flexllm_batch.sources import MessageLists
 from flexllm_core import sync
+from flexllm_core.endpoint import EndpointConfig
 from flexllm_core.errors import FlexLLMError
 from flexllm_core.messages import MessagesInput
 from flexllm_providers.methods import ChatMethods
@@ -28,10 +29,12 @@ class BatchMethods(ChatMethods):
     Attributes:
         concurrency: Rows in flight of a batch at most.
         pricer: Prices the answers of batches that track their cost.
+        endpoints: Where the rows go, for the manifest.
     """
 
     concurrency: int
     pricer: Pricer
+    endpoints: Sequence[EndpointConfig] = ()
 
     @property
     def cost_report(self) -> CostReport:

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-from flexllm_batch.batch import BatchSettings
+from flexllm_batch.batch_settings import BatchSettings
+from flexllm_batch.output import OutputFormat
 from flexllm_batch.plan import OnBadRow, ResumeMode
 from flexllm_batch.stop_rules import FailureLimit, parse_failure_limit
 from flexllm_core.errors import ConfigError
@@ -16,6 +17,7 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "save_input": (True, False, "last"),
     "resume": get_args(ResumeMode),
     "on_bad_row": get_args(OnBadRow),
+    "output_format": get_args(OutputFormat),
 }
 """Options of few values."""
 
@@ -24,6 +26,8 @@ class BatchOptions(ChatOptions, total=False):
     """Options of the batch methods, beside those of a single call.
 
     `output_jsonl` (also `output_file`) is the checkpoint file: an interrupted batch goes on with it.
+    With `output_format="openai"` it gets the lines of OpenAI's batch API at a complete end, and the
+    checkpoint is `<output>.journal`. With `manifest=True` what was run is written to `<output>.run.json`.
     `metadata` gives each row its own fields for the output line. `show_progress` draws a bar or plain
     lines on standard error. `max_failures` is a number of rows or a share such as "5%".
     """
@@ -40,6 +44,8 @@ class BatchOptions(ChatOptions, total=False):
     max_failures: int | str | None
     concurrency: int | None
     metadata: Iterable[Mapping[str, Any]] | None
+    output_format: OutputFormat
+    manifest: bool
 
 
 def check_batch_options(options: Mapping[str, Any]) -> None:
@@ -79,6 +85,7 @@ def batch_settings(
         resume=options.get("resume", "auto"),
         overwrite=options.get("overwrite", False),
         on_bad_row=options.get("on_bad_row", "fail"),
+        output_format=options.get("output_format", "jsonl"),
         max_failures=FailureLimit() if limit is None else parse_failure_limit(str(limit)),
         track_cost=track_cost,
     )

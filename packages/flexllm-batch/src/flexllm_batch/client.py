@@ -77,6 +77,7 @@ class LLMClient(BatchMethods):
         elif given:
             raise ConfigError(f"LLMClient: {', '.join(given)} belong into the endpoint that is given beside them")
         self.endpoint = endpoint
+        self.endpoints = (endpoint,)
         self.concurrency = endpoint.concurrency_limit or DEFAULT_CONCURRENCY
         provider_client = ProviderClient(endpoint, transport=transport)
         limited = Limited(provider_client, concurrency=self.concurrency, max_qps=endpoint.max_qps)

@@ -5,17 +5,22 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Literal
 
 from flexllm_batch.answers import NO_OFFSET, AnswerIndex
 from flexllm_batch.compaction import compact
 from flexllm_batch.journal import Journal, in_thread
+from flexllm_batch.openai_lines import write_openai_lines
 from flexllm_batch.output_lock import OutputLock
-from flexllm_batch.output_path import check_output_path
+from flexllm_batch.output_path import JOURNAL, check_output_path
 from flexllm_batch.plan import Plan, ResumeMode, RowOffsets
 from flexllm_batch.records import Record
-from flexllm_batch.scan import Scan, repair, scan_output
+from flexllm_batch.scan import Scan, is_output, repair, scan_output
 from flexllm_core.errors import JournalConflictError, JournalError
 from flexllm_core.options import SaveInput
+
+OutputFormat = Literal["jsonl", "openai"]
+"""The lines of the output: flexllm's own, or those of OpenAI's batch API."""
 
 
 class OutputFile:
@@ -28,6 +33,7 @@ class OutputFile:
         overwrite: Replace whatever file is there.
         save_input: What lines keep of their input.
         flush_interval: Seconds between syncs.
+        output_format: With `openai` the run writes `<output>.journal`, from which a complete end makes the output.
 
     Raises:
         JournalConflictError: The path cannot be an output, or another run has it.
@@ -43,13 +49,16 @@ class OutputFile:
         overwrite: bool = False,
         save_input: SaveInput = True,
         flush_interval: float = 1.0,
+        output_format: OutputFormat = "jsonl",
     ) -> None:
-        self.path = check_output_path(output, inputs)
+        self.target = self.path = check_output_path(output, inputs)
+        if output_format == "openai":
+            self.path = check_output_path(self.path.with_name(self.path.name + JOURNAL), inputs)
         self._resume = resume
         self._overwrite = overwrite
         self._save_input = save_input
         self._flush_interval = flush_interval
-        self._lock = OutputLock(self.path)
+        self._lock = OutputLock(self.target)
         self._journal: Journal | None = None
         self.scan = Scan()
         self.offsets = RowOffsets()
@@ -65,8 +74,10 @@ class OutputFile:
         """
         self._lock.acquire()
         try:
-            if self.path.exists() and not self._overwrite:
-                self.scan = scan_output(self.path)
+            if not self._overwrite:
+                self._check_target()
+                if self.path.exists():
+                    self.scan = scan_output(self.path)
         except OSError as error:
             self._lock.release()
             raise JournalError(f"{self.path}: cannot be read: {error.strerror or error}") from error
@@ -74,6 +85,23 @@ class OutputFile:
             self._lock.release()
             raise
         return AnswerIndex() if self._resume == "never" else self.scan.answers
+
+    def _check_target(self) -> None:
+        """Refuse an output that was not made from its journal, and a journal's output as one of the other format."""
+        journal = self.target.with_name(self.target.name + JOURNAL)
+        if not self.target.exists():
+            return
+        if self.path != self.target and not self.path.exists():
+            raise JournalConflictError(
+                f"{self.target} is there, and {self.path.name}, from which this output format is made, is not. "
+                "If it is the output of an earlier run without --output-format openai, rename it to that; "
+                "else choose another output, or replace it with --overwrite"
+            )
+        if self.path == self.target and journal.exists() and not is_output(self.target):
+            raise JournalConflictError(
+                f"{self.target} was made from {journal.name} by --output-format openai; "
+                "go on with that option, or choose another output"
+            )
 
     def accept(self, plan: Plan, difference: Callable[[], str]) -> None:
         """Check the plan against what is there; changes nothing.
@@ -201,6 +229,12 @@ class OutputFile:
                 fingerprint=fingerprint,
                 save_input=self._save_input,
             )
+        if complete and self.target != self.path and not (tidy and self._is_exported()):
+            await in_thread(write_openai_lines, self.path, self.target)
+
+    def _is_exported(self) -> bool:
+        """Whether the output was made from the journal as it is."""
+        return self.target.exists() and self.target.stat().st_mtime_ns >= self.path.stat().st_mtime_ns
 
     def close(self) -> None:
         """Close the file and free the lock; a second call does nothing."""

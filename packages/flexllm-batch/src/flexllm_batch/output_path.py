@@ -7,7 +7,10 @@ from pathlib import Path
 
 from flexllm_core.errors import JournalConflictError, JournalError
 
-SIDE_FILES = (".lock", ".tmp", ".bad", ".stale", ".journal", ".run.json")
+JOURNAL = ".journal"
+MANIFEST = ".run.json"
+
+SIDE_FILES = (".lock", ".tmp", ".bad", ".stale", ".rescued", JOURNAL, MANIFEST)
 """What is written beside an output, by the ending put behind its name."""
 
 

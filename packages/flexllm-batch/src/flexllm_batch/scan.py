@@ -12,6 +12,7 @@ from typing import IO, Any
 from flexllm_batch.answers import AnswerIndex
 from flexllm_batch.journal import write_durably
 from flexllm_batch.lines import is_output_line
+from flexllm_batch.row_files import MAX_LINE
 from flexllm_core.errors import JournalConflictError
 from flexllm_core.json_codec import decode_json
 
@@ -73,6 +74,16 @@ def scan_output(path: Path) -> Scan:
             "Choose another output, or replace it with --overwrite"
         )
     return scan
+
+
+def is_output(path: Path) -> bool:
+    """Whether the first line of a file is one of ours."""
+    with path.open("rb") as file:
+        first = file.readline(MAX_LINE)
+    try:
+        return is_output_line(decode_json(first))
+    except ValueError:
+        return _OUR_START.startswith(first[: len(_OUR_START)])
 
 
 def _scan_line(scan: Scan, line: bytes, offset: int) -> None:

@@ -7,8 +7,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Literal
 
-from flexllm_batch.batch import Batch, BatchSettings
+from flexllm_batch.batch import Batch
+from flexllm_batch.batch_settings import BatchSettings
 from flexllm_batch.client import DEFAULT_CONCURRENCY, LLMClient
+from flexllm_batch.manifest import RunManifest
+from flexllm_batch.output import OutputFormat
 from flexllm_batch.plan import OnBadRow, Plan, ResumeMode
 from flexllm_batch.pricing import Pricer
 from flexllm_batch.progress import progress_for
@@ -54,6 +57,8 @@ class BatchCommand:
     max_failures: str | None
     drain: float
     media_root: Path | None
+    output_lines: OutputFormat
+    manifest: bool
     dry_run: bool
     as_json: bool
 
@@ -91,6 +96,7 @@ class BatchCommand:
             shape=RowShape(self.user_field, self.system_field, self.system),
             max_failures=parse_failure_limit(self.max_failures) if self.max_failures else FailureLimit(),
             track_cost=track_cost,
+            output_format=self.output_lines,
         )
 
     def _with_media(self, chat_model: ChatModel) -> ChatModel:
@@ -114,6 +120,7 @@ class BatchCommand:
                 settings,
                 progress=progress_for(track_cost=track_cost),
                 inputs=inputs,
+                manifest=RunManifest(self.output, settings, [endpoint], inputs) if self.manifest else None,
             )
             try:
                 if self.dry_run:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flexllm_batch.batch import BatchSettings
+from flexllm_batch.batch_settings import BatchSettings
 from flexllm_batch.client import DEFAULT_CONCURRENCY
 from flexllm_batch.plan import Plan
 from flexllm_batch.progress import format_count

@@ -69,6 +69,17 @@ def batch(
         Path | None,
         typer.Option("--media-root", help="Put files below this folder, and URLs, that rows name into the messages."),
     ] = None,
+    output_lines: Annotated[
+        Literal["jsonl", "openai"],
+        typer.Option(
+            "--output-format",
+            help="Lines of the output: flexllm's own, or those of OpenAI's batch API; the checkpoint of the "
+            "latter is OUTPUT.journal.",
+        ),
+    ] = "jsonl",
+    manifest: Annotated[
+        bool, typer.Option("--manifest/--no-manifest", help="Write what was run to OUTPUT.run.json.")
+    ] = True,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and send nothing; exit code 10.")] = False,
     output_format: Annotated[
         Literal["text", "json"], typer.Option("--format", help="The summary: text on stderr, or JSON on stdout.")
@@ -116,6 +127,8 @@ def batch(
             max_failures=max_failures,
             drain=drain,
             media_root=media_root,
+            output_lines=output_lines,
+            manifest=manifest,
             dry_run=dry_run,
             as_json=output_format == "json",
         ).run()
