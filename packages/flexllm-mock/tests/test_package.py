@@ -122,6 +122,6 @@ def test_readme_commands_are_understood():
     """The options of the README's commands exist."""
     readme = (Path(__file__).parents[1] / "README.md").read_text()
     commands = re.findall(r"^\$ (?:\w+=\S+ )?flexllm-mock([^#\n]*)", readme, re.MULTILINE)
-    assert len(commands) == 6
+    assert len(commands) == 7
     for command in commands:
         build_parser().parse_args(command.split())

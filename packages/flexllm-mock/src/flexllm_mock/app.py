@@ -19,7 +19,7 @@ from flexllm_mock.asgi import (
     Send,
     Wire,
 )
-from flexllm_mock.auth import authorised, authorised_by_url
+from flexllm_mock.auth import authorised, authorised_by_url, caller_of
 from flexllm_mock.chance import CallCounter, RandomFaults
 from flexllm_mock.claude import ClaudeWire
 from flexllm_mock.config import MockConfig
@@ -30,6 +30,8 @@ from flexllm_mock.faulting import faulted, plain_error
 from flexllm_mock.faults import FaultRule, FaultScript
 from flexllm_mock.fixtures import FixtureScript, Played
 from flexllm_mock.gemini import GeminiWire
+from flexllm_mock.limit_replies import limit_error, limit_headers
+from flexllm_mock.limits import Limiter
 from flexllm_mock.models import ModelsWire
 from flexllm_mock.openai import OpenAIWire
 from flexllm_mock.requestlog import Outcome, RequestLog
@@ -71,6 +73,13 @@ class MockApp:
             self._script = FixtureScript(self.config.fixtures, self.config.qa)
         self._random_faults = RandomFaults(self.config)
         self._calls = CallCounter(self.config.seed)
+        self._limiter = Limiter(
+            rpm=self.config.rpm,
+            input_tpm=self.config.input_tpm,
+            output_tpm=self.config.output_tpm,
+            max_concurrent=self.config.max_concurrent,
+            burst=self.config.limit_burst,
+        )
         self._wires: tuple[Wire, ...] = (
             OpenAIWire(self.config),
             ClaudeWire(self.config, self._storage, self._run_row),
@@ -97,6 +106,7 @@ class MockApp:
         if self._script is not None:
             self._script.reset()
         self._calls.reset()
+        self._limiter.reset()
 
     def close(self) -> None:
         """Close the log file, and forget what clients have stored."""
@@ -131,6 +141,7 @@ class MockApp:
         connection = scope.get("state", {}).get(CONNECTION_STATE)
         entry = self.log.begin(request, now - self.started, connection, compared=endpoint.generates)
         outcome: Outcome = "cancelled"
+        reply: Reply | None = None
         try:
             try:
                 reply = await self._receive_and_decide(endpoint, request, receive)
@@ -149,6 +160,8 @@ class MockApp:
                 connection=connection,
             )
         finally:
+            if reply is not None and reply.on_end is not None:
+                reply.on_end()
             self.log.end(entry, outcome, asyncio.get_running_loop().time() - self.started)
 
     async def _receive_and_decide(self, endpoint: Endpoint, request: ApiRequest, receive: Receive) -> Reply:
@@ -163,7 +176,21 @@ class MockApp:
                 raise ApiError(401, "Incorrect API key provided.", code=BAD_KEY_CODE)
         except ApiError as problem:
             return endpoint.refuse(request, problem)
-        return self._decide(endpoint, request)
+        reply = self._decide(endpoint, request)
+        if self._limiter and endpoint.generates and reply.status < 400:
+            return self._limited(endpoint, request, reply)
+        return reply
+
+    def _limited(self, endpoint: Endpoint, request: ApiRequest, reply: Reply) -> Reply:
+        """Charge a reply, or refuse it where its key has used up what it may."""
+        now = asyncio.get_running_loop().time()
+        account = self._limiter.account(caller_of(request.headers, request.query), now)
+        excess = account.admit(reply.prompt_tokens, reply.output_tokens or reply.length, now)
+        if excess is not None:
+            return endpoint.refuse(request, limit_error(endpoint.vendor, request.model, excess, account.buckets))
+        reply.headers += limit_headers(endpoint.vendor, account.buckets)
+        reply.on_end = account.leave
+        return reply
 
     @staticmethod
     def _admits(endpoint: Endpoint, request: ApiRequest, key: bytes) -> bool:

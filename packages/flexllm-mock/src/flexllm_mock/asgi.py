@@ -58,7 +58,8 @@ class Reply:
     pacing gives to a whole answer; `delay` is in seconds, before the first byte. `request_id` goes out in the header
     `id_header`, unless it is empty: not every vendor sends one. `prompt_tokens` and `output_tokens` are what the answer
     costs of the limits, all choices together. `due` says when each step is sent, in seconds after the first one; a
-    whole answer is sent when the last one is due. `breakage` is what happens to the connection.
+    whole answer is sent when the last one is due. `breakage` is what happens to the connection;
+    `on_end` is called when the delivery is over, however it ended.
     `cut`: the answer stops before its end. `spoilt`: it is one that its client may well refuse and ask for again.
     """
 
@@ -75,6 +76,7 @@ class Reply:
     output_tokens: int = 0
     due: Sequence[float] | None = None
     breakage: Breakage | None = None
+    on_end: Callable[[], None] | None = None
     cut: bool = False
     spoilt: bool = False
 

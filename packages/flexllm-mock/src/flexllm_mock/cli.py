@@ -18,6 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Self
 
+from flexllm_mock.cli_simulation import add_simulation_options, simulation_options
 from flexllm_mock.config import API_KEY_VARIABLE, MockConfig
 from flexllm_mock.verdict_options import add_fail_on, conclude
 
@@ -103,6 +104,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="KIND=SHARE",
         help="share of requests that meet a fault, may be repeated; see the README for the kinds",
     )
+    add_simulation_options(parser)
     add("--seed", type=int, default=0, help="another seed gives other answers and errors (default: %(default)s)")
     add("--model", action="append", metavar="NAME", help="model to list, may be repeated (default: mock)")
     add("--strict-models", action="store_true", help="answer 404 for models that are not listed")
@@ -146,6 +148,7 @@ def _config(options: argparse.Namespace) -> MockConfig:
         error_status=options.error_status,
         retry_after=options.retry_after,
         fault_rates=dict(options.fault_rate or ()),
+        **simulation_options(options),
         seed=options.seed,
         models=tuple(options.model or ("mock",)),
         strict_models=options.strict_models,

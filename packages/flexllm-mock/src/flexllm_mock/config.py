@@ -26,6 +26,8 @@ class MockConfig:
     error_rate: share (0 to 1) of generation requests that fail with error_status; retry_after: seconds sent as
     `retry-after` with 429 and 503. fault_rates: share of generation requests that meet a fault, by the fault's kind.
     Which ones fail follows from the seed, the request's content, and how often that content came before.
+    rpm, input_tpm, output_tpm: requests, input tokens and output tokens that each key may use per minute, None for no
+    limit; limit_burst: seconds whose share may be used at once. max_concurrent: requests of a key that may run at once.
     models: names that the model list shows; other names are answered too unless strict_models.
     api_key: when set, requests with another key are refused. response_len: least and most tokens of a free answer.
     fixtures: a file or folder of fixtures, or a list of those and of rules (docs/mock-fixtures.md has their fields).
@@ -45,6 +47,11 @@ class MockConfig:
     error_status: int = 500
     retry_after: float | None = None
     fault_rates: Mapping[str, float] = field(default_factory=dict)
+    rpm: float | None = None
+    input_tpm: float | None = None
+    output_tpm: float | None = None
+    max_concurrent: int | None = None
+    limit_burst: float = 60.0
     seed: int = 0
     models: tuple[str, ...] = ("mock",)
     strict_models: bool = False
@@ -73,6 +80,12 @@ class MockConfig:
                 not 1 <= low <= high <= MAX_RESPONSE_TOKENS,
                 f"response_len must be 1 <= least <= most <= {MAX_RESPONSE_TOKENS}, not {low} and {high}",
             ),
+            *(
+                (not _is_positive(given), f"{name} must be a number above 0, not {given}")
+                for name in ("rpm", "input_tpm", "output_tpm", "limit_burst")
+                if (given := getattr(self, name)) is not None
+            ),
+            (self.max_concurrent is not None and self.max_concurrent < 1, "max_concurrent must be 1 or more"),
             (not -(2**63) <= self.seed < 2**63, f"seed must fit in 64 bits, not {self.seed}"),
             (not self.models, "models must name at least one model"),
             (self.api_key == "", "api_key must not be empty"),
@@ -100,6 +113,10 @@ class MockConfig:
             raise ValueError("fault_rates and error_rate must not be more than 1 together")
 
 
+def _is_positive(value: float) -> bool:
+    return 0 < value < float("inf")
+
+
 class MockOptions(TypedDict, total=False):
     """The fields of `MockConfig` as keyword arguments."""
 
@@ -111,6 +128,11 @@ class MockOptions(TypedDict, total=False):
     error_status: int
     retry_after: float | None
     fault_rates: Mapping[str, float]
+    rpm: float | None
+    input_tpm: float | None
+    output_tpm: float | None
+    max_concurrent: int | None
+    limit_burst: float
     seed: int
     models: tuple[str, ...]
     strict_models: bool
