@@ -156,6 +156,14 @@ def known(model: BaseModel) -> None:
                 known(item)
 
 
+@pytest.mark.parametrize("name", ["request.json", "request_tools.json", "request_budget.json"])
+def test_the_examples_of_requests_are_requests(strict_request: TypeAdapter[Any], name: str) -> None:
+    """By the SDK's type of a request; without its limit it is none."""
+    check(strict_request, example(name))
+    with pytest.raises(ValidationError):
+        check(strict_request, {key: value for key, value in example(name).items() if key != "max_tokens"})
+
+
 @pytest.mark.parametrize("name", ["answer.json", "answer_tools.json", "answer_refusal.json"])
 def test_the_examples_of_answers_are_answers(name: str) -> None:
     """By the SDK's type of a message; and every reason to stop is one that we know."""
