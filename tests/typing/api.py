@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import assert_type
 
-from flexllm import ChatCompletionResult, CostReport, LLMClient, OpenAIClient
+from flexllm import ChatCompletionResult, CostReport, LLMClient, MediaPolicy, OpenAIClient
 
 
 async def single(client: LLMClient, slim: OpenAIClient) -> None:
@@ -15,6 +15,8 @@ async def single(client: LLMClient, slim: OpenAIClient) -> None:
     assert_type(await client.chat_completions("Hello", thinking=True, return_raw=True), ChatCompletionResult)
     assert_type(slim.chat_completions_sync("Hello"), str)
     await client.chat("Hello", temprature=0.1)  # type: ignore[call-arg]
+    await client.chat("Hello", preprocess=MediaPolicy(max_image_side=512), media_root="pictures")
+    await client.chat("Hello", preprocess="pictures")  # type: ignore[arg-type]
 
 
 async def batch(client: LLMClient) -> None:

@@ -53,7 +53,7 @@ class BatchCall:
         if options.get("preprocess"):
             from flexllm_providers.media.model import embedding_media  # only rows with media need it
 
-            chat_model = embedding_media(chat_model, options.get("media_root"))
+            chat_model = embedding_media(chat_model, options["preprocess"], options.get("media_root"))
         self.batch = Batch(
             chat_model,
             source,

@@ -57,6 +57,7 @@ class BatchCommand:
     max_failures: str | None
     drain: float
     media_root: Path | None
+    max_image_side: int | None
     output_lines: OutputFormat
     manifest: bool
     dry_run: bool
@@ -101,11 +102,13 @@ class BatchCommand:
 
     def _with_media(self, chat_model: ChatModel) -> ChatModel:
         """The model, with the media of each row put into its messages where that is asked for."""
-        if self.media_root is None:
+        if self.media_root is None and self.max_image_side is None:
             return chat_model
         from flexllm_providers.media.model import embedding_media  # only rows with media need it
+        from flexllm_providers.media.policy import MediaPolicy
 
-        return embedding_media(chat_model, self.media_root)
+        policy = MediaPolicy(media_root=self.media_root, max_image_side=self.max_image_side)
+        return embedding_media(chat_model, policy)
 
     async def _run(self) -> int:
         endpoint = self._endpoint()

@@ -5,10 +5,11 @@ Methods take them as `**options: Unpack[ChatOptions]`.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, Protocol, TypedDict
 
 from flexllm_core.errors import ConfigError
 from flexllm_core.messages import Messages
@@ -19,12 +20,27 @@ SaveInput = bool | Literal["last"]
 """What an output line keeps of its input: all messages, the last one, or nothing."""
 
 
+class MediaRules(Protocol):
+    """What `preprocess` takes besides True: a `flexllm_providers.MediaPolicy`, which is not known down here."""
+
+    @property
+    def media_root(self) -> str | os.PathLike[str] | None:
+        """Folder below which local files may be read."""
+        ...
+
+    @property
+    def max_image_side(self) -> int | None:
+        """Pixels of an image's longer side, above which it is made smaller."""
+        ...
+
+
 class ChatOptions(TypedDict, total=False):
     """Options of one call; the names are OpenAI's.
 
     `model` overrides the client's model. `thinking` is described in `flexllm_core.thinking`.
     `response_format` may also be a pydantic model class. `preprocess` puts the files and
-    URLs that messages name into them as data URIs; local files must be below `media_root`.
+    URLs that messages name into them as data URIs; local files must be below `media_root`. It is
+    True, or a `flexllm_providers.MediaPolicy` with limits of its own, such as the size of images.
     `extra_body` is merged into the JSON body last, `extra_headers` into the headers.
     """
 
@@ -51,8 +67,8 @@ class ChatOptions(TypedDict, total=False):
     user: str | None
     extra_body: dict[str, Any] | None
     extra_headers: dict[str, str] | None
-    preprocess: bool
-    media_root: str | None
+    preprocess: bool | MediaRules
+    media_root: str | os.PathLike[str] | None
 
 
 CHAT_OPTION_NAMES = frozenset(ChatOptions.__annotations__)

@@ -67,7 +67,7 @@ class ChatMethods:
             return self.chat_model
         from flexllm_providers.media.model import embedding_media  # only messages with media need it
 
-        return embedding_media(self.chat_model, options.get("media_root"))
+        return embedding_media(self.chat_model, options["preprocess"], options.get("media_root"))
 
     async def chat(self, messages: MessagesInput, **options: Unpack[ChatOptions]) -> ChatCompletionResult:
         """Answer `messages` (a text, a message or a list of messages).

@@ -69,6 +69,14 @@ def batch(
         Path | None,
         typer.Option("--media-root", help="Put files below this folder, and URLs, that rows name into the messages."),
     ] = None,
+    max_image_side: Annotated[
+        int | None,
+        typer.Option(
+            "--max-image-side",
+            min=1,
+            help="Make such images smaller whose longer side has more pixels; without --media-root only those of URLs.",
+        ),
+    ] = None,
     output_lines: Annotated[
         Literal["jsonl", "openai"],
         typer.Option(
@@ -127,6 +135,7 @@ def batch(
             max_failures=max_failures,
             drain=drain,
             media_root=media_root,
+            max_image_side=max_image_side,
             output_lines=output_lines,
             manifest=manifest,
             dry_run=dry_run,

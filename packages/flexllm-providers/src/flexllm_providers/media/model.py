@@ -7,6 +7,7 @@ import os
 from collections.abc import AsyncGenerator
 from dataclasses import replace
 
+from flexllm_core.errors import ConfigError
 from flexllm_core.protocol import ChatModel, ModelWrapper
 from flexllm_core.requests import ChatRequest
 from flexllm_core.results import ChatCompletionResult, StreamEvent
@@ -45,14 +46,29 @@ class MediaEmbedding(ModelWrapper):
                 yield event
 
 
-def embedding_media(model: ChatModel, media_root: str | os.PathLike[str] | None) -> MediaEmbedding:
-    """`model` with the embedding of media around it, by the default policy.
+def embedding_media(
+    model: ChatModel, preprocess: object = True, media_root: str | os.PathLike[str] | None = None
+) -> ChatModel:
+    """`model` with the embedding of media around it, as the options of a call ask for it.
 
     Args:
         model: What answers.
-        media_root: Folder below which local files may be read; None reads none.
+        preprocess: True for the default policy, or a `MediaPolicy`; False or None for `model` itself.
+        media_root: Folder below which local files may be read; None reads none, or those of the policy's root.
 
     Raises:
-        ConfigError: `media_root` is no folder.
+        ConfigError: `preprocess` is something else, both name a root, or the root is no folder.
+        MissingExtraError: The policy makes images smaller, and Pillow is not installed.
     """
-    return MediaEmbedding(model, MediaPolicy(media_root=media_root))
+    if preprocess is None or preprocess is False:
+        return model
+    if preprocess is True:
+        return MediaEmbedding(model, MediaPolicy(media_root=media_root))
+    if not isinstance(preprocess, MediaPolicy):
+        found = type(preprocess).__name__
+        raise ConfigError(f"preprocess: expected True, False or a MediaPolicy, found {found}")
+    if media_root is not None:
+        if preprocess.media_root is not None:
+            raise ConfigError("media_root: the MediaPolicy names a root too; give one of them")
+        preprocess = replace(preprocess, media_root=media_root)
+    return MediaEmbedding(model, preprocess)
