@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 openai = pytest.importorskip("openai", reason="needs OpenAI's SDK: pip install openai")
 pydantic = pytest.importorskip("pydantic", reason="needs pydantic, which OpenAI's SDK brings")
 
-from openai.types import Completion, CreateEmbeddingResponse, Model  # noqa: E402 only where the SDK is installed
+from openai.types import Completion, CreateEmbeddingResponse, Model, ModerationCreateResponse  # noqa: E402 only where the SDK is installed
 from openai.types.chat import ChatCompletion, ChatCompletionChunk  # noqa: E402
 
 from flexllm_mock import FaultRule, MockServer  # noqa: E402
@@ -67,6 +68,8 @@ def events_of(raw: str) -> list[str]:
         {},
         {"n": 3, "max_tokens": 5},
         {"stop": ["a"]},
+        {"logprobs": True},
+        {"logprobs": True, "top_logprobs": 20, "n": 2, "max_tokens": 4},
         {"tools": [WEATHER]},
         {"tools": [WEATHER, TIME], "messages": ASKS_BOTH},
         {"tools": [WEATHER], "tool_choice": "none"},
@@ -193,7 +196,59 @@ def test_embeddings_are_valid(client: Any, encoding: str) -> None:
     assert document.usage.total_tokens == 2
 
 
-@pytest.mark.parametrize("options", [{}, {"n": 2, "echo": True}, {"prompt": ["a", "b"], "max_tokens": 3}])
+def test_log_probabilities_are_consistent(client: Any) -> None:
+    """They do not change the answer, cover its text, are the same streamed, and add up to less than 1 at each place."""
+    plain = client.chat.completions.create(model="mock", messages=HELLO)
+    options: Any = {"model": "mock", "messages": HELLO, "logprobs": True, "top_logprobs": 5}
+    [choice] = client.chat.completions.create(**options).choices
+    assert choice.message == plain.choices[0].message
+    assert "".join([each.token for each in choice.logprobs.content]) == choice.message.content
+    for each in choice.logprobs.content:
+        assert (each.top_logprobs[0].token, each.top_logprobs[0].logprob) == (each.token, each.logprob)
+        assert len({top.token for top in each.top_logprobs}) == 5
+        assert sum([math.exp(top.logprob) for top in each.top_logprobs]) < 1
+        assert bytes(each.bytes).decode() == each.token
+    streamed = [
+        each
+        for chunk in client.chat.completions.create(**options, stream=True)
+        if chunk.choices[0].logprobs is not None
+        for each in chunk.choices[0].logprobs.content
+    ]
+    assert streamed == choice.logprobs.content
+    for wrong in ({"top_logprobs": 5}, {"logprobs": True, "top_logprobs": 21}, {"logprobs": "yes"}):
+        with pytest.raises(openai.BadRequestError):
+            client.chat.completions.create(model="mock", messages=HELLO, **wrong)
+
+
+@pytest.mark.parametrize(
+    ("given", "flagged"),
+    [
+        ("a kind word", [False]),
+        (["violence", "peace"], [True, False]),
+        ([{"type": "text", "text": "self-harm"}, {"type": "image_url", "image_url": {"url": "data:,"}}], [True]),
+    ],
+)
+def test_moderations_are_valid(client: Any, given: Any, flagged: list[bool]) -> None:
+    """Moderations satisfy the SDK's type, and flag what names a category."""
+    raw = client.moderations.with_raw_response.create(input=given).text
+    answer = strict(ModerationCreateResponse, raw)
+    assert [result.flagged for result in answer.results] == flagged
+    for result in answer.results:
+        scores, categories = result.category_scores.model_dump(), result.categories.model_dump()
+        assert {name for name, score in scores.items() if score > 0.5} == {
+            name for name in categories if categories[name]
+        }
+    document = json.loads(raw)
+    del document["results"][0]["category_scores"]["hate"]
+    with pytest.raises(pydantic.ValidationError):
+        strict(ModerationCreateResponse, json.dumps(document))
+    with pytest.raises(openai.BadRequestError):
+        client.moderations.create(input=[])
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"n": 2, "echo": True, "logprobs": 2}, {"prompt": ["a", "b"], "max_tokens": 3}]
+)
 def test_completions_are_valid(client: Any, options: Any) -> None:
     """Legacy completions and their chunks satisfy the SDK's type strictly."""
     options = {"model": "mock", "prompt": "Once", **options}

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log
 
+from flexllm_mock.answers import Choice
 from flexllm_mock.dice import Dice
 from flexllm_mock.words import other_words
 
@@ -36,6 +37,11 @@ def score(tokens: Sequence[str], key: bytes, top: int) -> list[TokenScore]:
             listed.append((other, _log(rest)))
         scores.append(TokenScore(token, listed[0][1], tuple(listed[:top])))
     return scores
+
+
+def score_choices(choices: Sequence[Choice], key: bytes, top: int) -> list[list[TokenScore]]:
+    """Score the content of each of the choices of one answer."""
+    return [score(choice.content, key + index.to_bytes(4, "big"), top) for index, choice in enumerate(choices)]
 
 
 def utf8_bytes(token: str) -> list[int]:

@@ -9,6 +9,7 @@ from flexllm_mock.asgi import EVENT_STREAM_TYPE, ApiError, ApiRequest, Endpoint,
 from flexllm_mock.config import MockConfig
 from flexllm_mock.identity import answer_key, content_digest
 from flexllm_mock.jsontext import read_object
+from flexllm_mock.logprobs import score_choices
 from flexllm_mock.openai_chat import Completion, chunks, document
 from flexllm_mock.openai_completions import CompletionsEndpoint
 from flexllm_mock.openai_embeddings import EmbeddingsEndpoint
@@ -21,7 +22,8 @@ from flexllm_mock.scripted import Prescribed
 
 # What neither changes the text of an answer nor is in the digest already.
 _NOT_IN_KEY = frozenset(
-    ("model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens", "stop", "n")
+    {"model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens", "stop", "n"}
+    | {"logprobs", "top_logprobs"}
 )
 
 
@@ -82,6 +84,8 @@ class ChatEndpoint(OpenAIErrors):
             raise ApiError(400, f"Invalid schema for {call.schema_place}: {error}.", param=call.schema_place) from error
         mark = key.hex()
         completion = Completion(f"chatcmpl-{mark[:24]}", CREATED, call, choices, self._fingerprint)
+        if call.logprobs is not None:
+            completion.scores = score_choices(choices, key, call.logprobs)
         return _as_reply(call, completion, b"req_" + mark[24:56].encode())
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 from flexllm_mock.answers import Choice, ToolCall
-from flexllm_mock.jsontext import string
+from flexllm_mock.jsontext import string, written
+from flexllm_mock.logprobs import TokenScore, utf8_bytes
 from flexllm_mock.openai_request import ChatCall
 
 _DONE = "data: [DONE]\n\n"
@@ -14,13 +15,14 @@ _DONE = "data: [DONE]\n\n"
 
 @dataclass(slots=True)
 class Completion:
-    """An answered chat request, ready to be written."""
+    """An answered chat request, ready to be written. `scores` are those of each choice's content, if asked for."""
 
     id: str
     created: int
     call: ChatCall
     choices: list[Choice]
     fingerprint: str
+    scores: list[list[TokenScore]] | None = None
 
 
 def document(completion: Completion) -> str:
@@ -28,7 +30,8 @@ def document(completion: Completion) -> str:
     call = completion.call
     choices = ",".join(
         [
-            f'{{"index":{index},"message":{_message(completion, index, choice)},"logprobs":null,'
+            f'{{"index":{index},"message":{_message(completion, index, choice)},'
+            f'"logprobs":{"null" if completion.scores is None else _logprobs(choice, completion.scores[index])},'
             f'"finish_reason":{string(choice.finish_reason)}}}'
             for index, choice in enumerate(completion.choices)
         ]
@@ -71,7 +74,13 @@ def chunks(completion: Completion) -> list[str]:
 def _token_events(completion: Completion, index: int, choice: Choice, start: str, end: str) -> list[str]:
     events = [f'{start}"reasoning_content":{string(token)}{end}' for token in choice.reasoning]
     name = "refusal" if choice.refuses else "content"
-    events += [f'{start}"{name}":{string(token)}{end}' for token in choice.content]
+    if completion.scores is None:
+        events += [f'{start}"{name}":{string(token)}{end}' for token in choice.content]
+    else:
+        events += [
+            f'{start}"{name}":{string(each.token)}}},"logprobs":{_logprobs(choice, [each])}{end[1:]}'
+            for each in completion.scores[index]
+        ]
     for at, call in enumerate(choice.calls):
         parts = [
             f'{start}"tool_calls":[{{"index":{at},"function":{{"arguments":{string(token)}}}}}]{end}'
@@ -81,6 +90,26 @@ def _token_events(completion: Completion, index: int, choice: Choice, start: str
             parts[:1] = [f"{start}{_tool_header(completion, index, at, call)}{end}{''.join(parts[:1])}"]
         events += parts
     return events
+
+
+def _logprobs(choice: Choice, scores: list[TokenScore]) -> str:
+    """Write the log probabilities of some tokens of a choice, null when it has no text."""
+    if not choice.content:
+        return "null"
+    listed = ",".join(
+        [f'{_score(each.token, each.logprob)},"top_logprobs":[{",".join(_top(each))}]}}' for each in scores]
+    )
+    if choice.refuses:
+        return f'{{"content":null,"refusal":[{listed}]}}'
+    return f'{{"content":[{listed}],"refusal":null}}'
+
+
+def _top(scored: TokenScore) -> list[str]:
+    return [_score(token, logprob) + "}" for token, logprob in scored.top]
+
+
+def _score(token: str, logprob: float) -> str:
+    return f'{{"token":{string(token)},"logprob":{logprob!r},"bytes":{written(utf8_bytes(token))}'
 
 
 def _first_delta(completion: Completion, index: int, choice: Choice) -> str:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from itertools import zip_longest
+from dataclasses import dataclass, field, replace
+from itertools import accumulate, repeat, zip_longest
 from typing import Any
 
 from flexllm_mock.answers import ECHO_MODEL, AnswerRequest, Choice, answer
 from flexllm_mock.asgi import EVENT_STREAM_TYPE, ApiRequest, Reply
 from flexllm_mock.config import MockConfig
 from flexllm_mock.identity import answer_key, content_digest
-from flexllm_mock.jsontext import read_object, string
+from flexllm_mock.jsontext import read_object, string, written
+from flexllm_mock.logprobs import TokenScore, score_choices
 from flexllm_mock.openai_errors import OpenAIErrors, unknown_model
 from flexllm_mock.openai_inputs import Input, input_tokens, read_inputs
 from flexllm_mock.openai_models import CREATED
@@ -19,20 +20,29 @@ from flexllm_mock.scripted import Prescribed
 
 _DEFAULT_MAX_TOKENS = 16
 # What neither changes the text of an answer nor is in the digest already.
-_NOT_IN_KEY = frozenset(("model", "prompt", "stream", "stream_options", "max_tokens", "stop", "n", "best_of", "echo"))
+_NOT_IN_KEY = frozenset(
+    {"model", "prompt", "stream", "stream_options", "max_tokens", "stop", "n", "best_of", "echo", "logprobs"}
+)
+_MAX_LOGPROBS = 5
 _DONE = "data: [DONE]\n\n"
 
 
 @dataclass(slots=True)
 class _Call:
-    """A completions request that is valid; there are `n` choices for each of the prompts."""
+    """A completions request that is valid; there are `n` choices for each of the prompts.
+
+    `logprobs` is how many likely tokens to show at each place, None for no log probabilities at all. `scores` are those
+    of each choice's text.
+    """
 
     model: str
     prompts: list[Input]
     question: AnswerRequest
     echo: bool
     stream: bool
+    logprobs: int | None
     include_usage: bool
+    scores: list[list[TokenScore]] = field(default_factory=list)
 
 
 class CompletionsEndpoint(OpenAIErrors):
@@ -71,6 +81,8 @@ class CompletionsEndpoint(OpenAIErrors):
             if call.model == ECHO_MODEL and literal is None:
                 question.literal = _as_text(prompt)
             choices += answer(question)
+        if call.logprobs is not None:
+            call.scores = score_choices(choices, key, call.logprobs)
         mark = key.hex()
         request_id = b"req_" + mark[24:56].encode()
         head = f'"id":"cmpl-{mark[:24]}","object":"text_completion","created":{CREATED},"model":{string(call.model)}'
@@ -101,6 +113,7 @@ def _parse(payload: dict[str, Any], response_len: tuple[int, int]) -> _Call:
         read_inputs(payload, "prompt"),
         question,
         echo=boolean(payload, "echo"),
+        logprobs=whole_number(payload, "logprobs", 0, _MAX_LOGPROBS),
         stream=stream,
         include_usage=stream and mapping(payload, "stream_options").get("include_usage") is True,
     )
@@ -109,7 +122,12 @@ def _parse(payload: dict[str, Any], response_len: tuple[int, int]) -> _Call:
 def _document(head: str, call: _Call, choices: list[Choice]) -> str:
     listed = ",".join(
         [
-            _choice(index, _echoed(call, index) + "".join(choice.content), string(choice.finish_reason))
+            _choice(
+                index,
+                _echoed(call, index) + "".join(choice.content),
+                string(choice.finish_reason),
+                _logprobs(call.scores[index], len(_echoed(call, index))) if call.scores else "null",
+            )
             for index, choice in enumerate(choices)
         ]
     )
@@ -123,8 +141,12 @@ def _chunks(head: str, call: _Call, choices: list[Choice]) -> list[str]:
     for index, choice in enumerate(choices):
         if prompt := _echoed(call, index):
             opening += f'data: {{{head},"choices":[{_choice(index, prompt, "null")}]{tail}'
+        logprobs = _token_logprobs(call, index) if call.scores else repeat("null")
         columns.append(
-            [f'data: {{{head},"choices":[{_choice(index, token, "null")}]{tail}' for token in choice.content]
+            [
+                f'data: {{{head},"choices":[{_choice(index, token, "null", scored)}]{tail}'
+                for token, scored in zip(choice.content, logprobs, strict=False)
+            ]
         )
         closing += f'data: {{{head},"choices":[{_choice(index, "", string(choice.finish_reason))}]{tail}'
     if call.include_usage:
@@ -135,8 +157,30 @@ def _chunks(head: str, call: _Call, choices: list[Choice]) -> list[str]:
     return steps
 
 
-def _choice(index: int, text: str, finish_reason: str) -> str:
-    return f'{{"text":{string(text)},"index":{index},"logprobs":null,"finish_reason":{finish_reason}}}'
+def _choice(index: int, text: str, finish_reason: str, logprobs: str = "null") -> str:
+    return f'{{"text":{string(text)},"index":{index},"logprobs":{logprobs},"finish_reason":{finish_reason}}}'
+
+
+def _token_logprobs(call: _Call, index: int) -> list[str]:
+    """Write the log probabilities of each token of a choice by itself."""
+    offset, found = len(_echoed(call, index)), list[str]()
+    for scored in call.scores[index]:
+        found.append(_logprobs([scored], offset))
+        offset += len(scored.token)
+    return found
+
+
+def _logprobs(scores: list[TokenScore], offset: int) -> str:
+    """Write the log probabilities of tokens, the first of which stands at `offset` in the text."""
+    lengths = [len(scored.token) for scored in scores[:-1]]
+    return written(
+        {
+            "tokens": [scored.token for scored in scores],
+            "token_logprobs": [scored.logprob for scored in scores],
+            "top_logprobs": [dict(scored.top) for scored in scores],
+            "text_offset": list(accumulate(lengths, initial=offset)) if scores else [],
+        }
+    )
 
 
 def _echoed(call: _Call, index: int) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from flexllm_mock.answers import ECHO_MODEL, AnswerRequest
 from flexllm_mock.asgi import ApiError
+from flexllm_mock.logprobs import MAX_TOP_LOGPROBS
 from flexllm_mock.openai_parameters import (
     MAX_CHOICES,
     boolean,
@@ -23,14 +24,18 @@ from flexllm_mock.tools import NO_PARAMETERS, Tool
 
 # Keys that no plain request has: a request without them is read without looking at each.
 _UNUSUAL = frozenset(
-    {"n", "stop", "stream", "tools", "response_format"}
+    {"n", "stop", "stream", "tools", "response_format", "logprobs", "top_logprobs"}
     | {"reasoning_effort", "reasoning", "thinking", "enable_thinking", "chat_template_kwargs"}
 )
 
 
 @dataclass(slots=True)
 class ChatCall:
-    """A chat request that is valid. `schema_place` names the parameter that a schema came from."""
+    """A chat request that is valid.
+
+    `schema_place` names the parameter that a schema came from. `logprobs` is how many likely tokens to show at each
+    place, None for no log probabilities at all.
+    """
 
     model: str
     prompt_tokens: int
@@ -39,6 +44,7 @@ class ChatCall:
     stream: bool = False
     include_usage: bool = False
     schema_place: str = "response_format"
+    logprobs: int | None = None
 
     def follow(self, script: ScriptedAnswer | None) -> None:
         """Report the model and the prompt's tokens that a script prescribes."""
@@ -82,6 +88,12 @@ def _read_unusual(payload: dict[str, Any], messages: list[dict[str, Any]], call:
     question.n = whole_number(payload, "n", 1, most=MAX_CHOICES) or 1
     question.stop = read_stops(payload.get("stop"))
     question.reasoning = _asks_reasoning(payload)
+    top = whole_number(payload, "top_logprobs", 0, MAX_TOP_LOGPROBS)
+    if boolean(payload, "logprobs"):
+        call.logprobs = top or 0
+    elif top is not None:
+        text = "The 'top_logprobs' parameter is only allowed when 'logprobs' is enabled."
+        raise ApiError(400, text, param="top_logprobs")
     if payload.get("tools"):
         tools = _tools(payload)
         call.prompt_tokens += sum([content_tokens(str(tool.parameters)) for tool in tools])

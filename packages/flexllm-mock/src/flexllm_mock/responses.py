@@ -12,7 +12,7 @@ from flexllm_mock.asgi import EVENT_STREAM_TYPE, ApiError, ApiRequest, Endpoint,
 from flexllm_mock.config import MockConfig
 from flexllm_mock.identity import answer_key, content_digest
 from flexllm_mock.jsontext import read_object, written
-from flexllm_mock.logprobs import score
+from flexllm_mock.logprobs import score_choices
 from flexllm_mock.openai_errors import OpenAIErrors, unknown_model
 from flexllm_mock.openai_lists import page
 from flexllm_mock.openai_parameters import invalid
@@ -97,6 +97,8 @@ class ResponsesEndpoint(OpenAIErrors):
         call = self._parse(payload)
         others = {name: value for name, value in payload.items() if name not in _NOT_IN_KEY}
         key = call.question.key = answer_key(self._key, request.digest, others)
+        if request.cached_tokens is not None:
+            call.cached_tokens = min(request.cached_tokens, call.prompt_tokens - 1)
         if literal is not None:
             call.follow(call.question.prescribe(literal))
         try:
@@ -104,7 +106,7 @@ class ResponsesEndpoint(OpenAIErrors):
         except SchemaError as error:
             place = "tools" if call.question.tools else "text.format.schema"
             raise ApiError(400, f"Invalid schema for {place}: {error}.", param=place) from error
-        scores = [] if call.logprobs is None else score(choice.content, key, call.logprobs)
+        scores = [] if call.logprobs is None else score_choices([choice], key, call.logprobs)[0]
         sealed = self._signer.sign(key, "") if call.encrypts_reasoning else None
         answered = Answered(self._mark(key, payload), call, choice, sealed, scores)
         final = document(answered)
@@ -114,9 +116,12 @@ class ResponsesEndpoint(OpenAIErrors):
             self._storage.put(final["id"], stored, len(request.body) + len(written(final)))
         request_id = b"req_" + key.hex()[24:56].encode()
         if call.stream:
-            return Reply(200, request_id, steps=events(answered), content_type=EVENT_STREAM_TYPE)
-        shown = document(answered, "queued") if call.background else final
-        return Reply(200, request_id, body=written(shown).encode(), tokens=0 if call.background else choice.size)
+            reply = Reply(200, request_id, steps=events(answered), content_type=EVENT_STREAM_TYPE)
+        else:
+            shown = document(answered, "queued") if call.background else final
+            reply = Reply(200, request_id, body=written(shown).encode(), tokens=0 if call.background else choice.size)
+        reply.prompt_tokens, reply.output_tokens = call.prompt_tokens, choice.size
+        return reply
 
     def _mark(self, key: bytes, payload: dict[str, Any]) -> str:
         """Return what identifies a response: unlike the text, it depends on all that was sent but the streaming."""
