@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from flexllm_batch.batch_settings import (
         BatchSettings,
     )
+    from flexllm_batch.cache.config import (
+        ResponseCacheConfig,
+    )
     from flexllm_batch.client import (
         LLMClient,
     )
@@ -48,6 +51,7 @@ __all__ = [
     "CostReport",
     "LLMClient",
     "Limited",
+    "ResponseCacheConfig",
     "RowShape",
     "RunStats",
     "Survey",
@@ -57,6 +61,7 @@ _HOMES = {
     "flexllm_batch.batch": ("Batch",),
     "flexllm_batch.batch_options": ("BatchOptions",),
     "flexllm_batch.batch_settings": ("BatchSettings",),
+    "flexllm_batch.cache.config": ("ResponseCacheConfig",),
     "flexllm_batch.client": ("LLMClient",),
     "flexllm_batch.cost": ("CostReport",),
     "flexllm_batch.items": (

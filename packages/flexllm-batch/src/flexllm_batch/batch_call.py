@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from flexllm_batch.batch import Batch
 from flexllm_batch.batch_options import BatchOptions, batch_settings, check_batch_options
 from flexllm_batch.batch_settings import BatchSettings
-from flexllm_batch.cost import CostReport, Metered
+from flexllm_batch.cost import CostReport
 from flexllm_batch.items import BatchItem, item_from_line
 from flexllm_batch.manifest import RunManifest
 from flexllm_batch.progress import NoProgress, progress_for
@@ -39,7 +39,7 @@ class BatchCall:
         options: BatchOptions,
     ) -> None:
         check_batch_options(options)
-        track_cost = options.get("track_cost", isinstance(client.chat_model, Metered))
+        track_cost = options.get("track_cost", client.meter is not None)
         self._metered = client.metered() if track_cost else None
         self._window = min(options.get("concurrency") or client.concurrency, client.concurrency)
         settings = batch_settings(

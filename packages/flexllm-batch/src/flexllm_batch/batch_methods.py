@@ -30,16 +30,18 @@ class BatchMethods(ChatMethods):
         concurrency: Rows in flight of a batch at most.
         pricer: Prices the answers of batches that track their cost.
         endpoints: Where the rows go, for the manifest.
+        meter: Prices every answer of the client; None when it was not asked to.
     """
 
     concurrency: int
     pricer: Pricer
+    meter: Metered | None
     endpoints: Sequence[EndpointConfig] = ()
 
     @property
     def cost_report(self) -> CostReport:
         """What this client's calls have cost; empty unless it was made with `track_cost=True`."""
-        return self.chat_model.report if isinstance(self.chat_model, Metered) else CostReport()
+        return self.meter.report if self.meter else CostReport()
 
     async def chat_batch(self, messages_list: Iterable[MessagesInput], **options: Unpack[BatchOptions]) -> BatchResult:
         """Answer every item of a list; failed rows have an `error` and do not raise.

@@ -11,7 +11,14 @@ from flexllm_batch.output import OutputFormat
 from flexllm_batch.plan import OnBadRow, ResumeMode
 from flexllm_batch.stop_rules import FailureLimit, parse_failure_limit
 from flexllm_core.errors import ConfigError
-from flexllm_core.options import CHAT_OPTION_NAMES, ChatOptions, SaveInput, params_from_options, unknown_name_message
+from flexllm_core.options import (
+    CHAT_OPTION_NAMES,
+    ChatOptions,
+    SaveInput,
+    check_sample,
+    params_from_options,
+    unknown_name_message,
+)
 
 _CHOICES: dict[str, tuple[Any, ...]] = {
     "save_input": (True, False, "last"),
@@ -78,6 +85,8 @@ def batch_settings(
         model=options.get("model") or model,
         params={**params, **params_from_options(chat)},
         extra_headers=options.get("extra_headers") or {},
+        skip_cache=options.get("skip_cache", False),
+        sample=check_sample(options.get("sample", 0)),
         window=window,
         output=options.get("output_jsonl") or options.get("output_file"),
         save_input=options.get("save_input", True),

@@ -23,6 +23,8 @@ class BatchSettings:
         model: Model of rows that name none.
         params: Default params of every row.
         extra_headers: HTTP headers of every row.
+        skip_cache: Leave the response cache alone.
+        sample: Sample number of rows that have none (`ChatRequest.sample`).
         window: Rows in flight.
         output: The output file, None for none.
         save_input: What output lines keep of the input.
@@ -41,6 +43,8 @@ class BatchSettings:
     model: str | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
     extra_headers: Mapping[str, str] = field(default_factory=dict)
+    skip_cache: bool = False
+    sample: int = 0
     window: int = 50
     output: str | Path | None = None
     save_input: SaveInput = True
@@ -62,4 +66,6 @@ class BatchSettings:
             record.model or self.model,
             {**self.params, **record.params} if record.params else self.params,
             extra_headers=self.extra_headers,
+            sample=record.sample or self.sample,
+            skip_cache=self.skip_cache,
         )

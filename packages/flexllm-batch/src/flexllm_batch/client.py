@@ -6,19 +6,20 @@ from pathlib import Path
 from typing import Any, Self
 
 from flexllm_batch.batch_methods import BatchMethods
+from flexllm_batch.cache.build import with_cache
+from flexllm_batch.cache.config import ResponseCacheConfig
 from flexllm_batch.cost import Metered
 from flexllm_batch.limits import Limited
 from flexllm_batch.pricing import Pricer
 from flexllm_core.config import load_config, resolve_endpoint
 from flexllm_core.endpoint import EndpointConfig, endpoint_from, endpoint_with_key
 from flexllm_core.errors import ConfigError
-from flexllm_core.protocol import ChatModel
 from flexllm_providers.client import ProviderClient
 from flexllm_providers.retry import Retrying, RetryPolicy
 
 DEFAULT_CONCURRENCY = 50
 
-_CLIENT_ARGUMENTS = ("retry_policy", "track_cost", "transport")
+_CLIENT_ARGUMENTS = ("retry_policy", "track_cost", "transport", "cache")
 """What `LLMClient` takes beside the settings of its endpoint."""
 
 
@@ -36,6 +37,7 @@ class LLMClient(BatchMethods):
         retry_times: Retries after the first attempt of a call.
         retry_policy: How failed calls are retried, in detail.
         track_cost: Put a cost on each answer.
+        cache: Keep answers and give them again to the same question: a `ResponseCacheConfig`, or True.
         transport: Sends the requests, as in `ProviderClient`.
         endpoint: Everything above in one value, instead of the single arguments.
         settings: Any other field of `EndpointConfig`.
@@ -57,6 +59,7 @@ class LLMClient(BatchMethods):
         retry_times: int | None = None,
         retry_policy: RetryPolicy | None = None,
         track_cost: bool = False,
+        cache: ResponseCacheConfig | bool | None = None,
         transport: Any = None,
         endpoint: EndpointConfig | None = None,
         **settings: Any,
@@ -84,7 +87,8 @@ class LLMClient(BatchMethods):
         policy = (retry_policy or RetryPolicy()).with_retry_times(endpoint.retry_times)
         retrying = Retrying(limited, policy)
         self.pricer = Pricer(endpoint.price, endpoint.base_url)
-        chat_model: ChatModel = Metered(retrying, self.pricer) if track_cost else retrying
+        self.meter = Metered(retrying, self.pricer) if track_cost else None
+        chat_model = with_cache(self.meter or retrying, cache, [provider_client])
         super().__init__(chat_model, model=endpoint.model, params=endpoint.params, read=provider_client.read)
 
     @classmethod

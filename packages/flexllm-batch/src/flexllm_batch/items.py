@@ -117,7 +117,8 @@ def _read_item(line: dict[str, Any]) -> BatchItem:
         model=line.get("model"),
         endpoint=line.get("endpoint"),
         choices=tuple(line.get("choices") or ()),
-        attempts=line.get("attempts") or 1,
+        attempts=line.get("attempts", 1),
+        cached=line.get("cached", False),
         latency=line.get("latency"),
         cost=None if cost is None else Decimal(str(cost)),
     )

@@ -13,7 +13,7 @@ from typing import Any
 
 from flexllm_core.errors import ConfigError, InputError
 from flexllm_core.messages import normalize_messages
-from flexllm_core.options import PARAM_NAMES, params_from_options
+from flexllm_core.options import PARAM_NAMES, check_sample, params_from_options
 
 USER_KEYS = ("q", "question", "prompt", "input", "user")
 _FORMAT_KEYS = ("messages", "instruction", *USER_KEYS)
@@ -45,6 +45,7 @@ class Record:
         metadata: The row's other fields.
         params: The row's own params, over those of the run.
         model: The row's own model.
+        sample: The row's own sample number, `params.sample`.
         error: Why the row cannot be asked.
         kind: Name of the format, for the plan.
         line: Line in the input, from 1; 0 where it has none.
@@ -55,6 +56,7 @@ class Record:
     metadata: dict[str, Any] = field(default_factory=dict)
     params: Mapping[str, Any] = field(default_factory=dict)
     model: str | None = None
+    sample: int = 0
     error: InputError | None = None
     kind: str = "messages"
     line: int = 0
@@ -148,6 +150,7 @@ def _take_params(record: Record, params: Mapping[str, Any]) -> None:
         raise InputError("params: extra_headers are the caller's to set, not a row's")
     try:
         record.params = params_from_options({**record.params, **params})
+        record.sample = check_sample(params.get("sample", 0))
     except ConfigError as error:
         raise InputError(f"params: {error}") from None
     model = params.get("model")

@@ -63,7 +63,7 @@ class RunStats:
     def add_result(self, result: ChatCompletionResult) -> None:
         """Count an answer."""
         self.ok += 1
-        self.retries += result.attempts - 1
+        self.retries += max(0, result.attempts - 1)  # one from the cache took none
         if result.finish_reason == "length":
             self.truncated += 1
         usage = result.usage

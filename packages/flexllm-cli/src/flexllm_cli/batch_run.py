@@ -9,6 +9,7 @@ from typing import Literal
 
 from flexllm_batch.batch import Batch
 from flexllm_batch.batch_settings import BatchSettings
+from flexllm_batch.cache.config import ResponseCacheConfig
 from flexllm_batch.client import DEFAULT_CONCURRENCY, LLMClient
 from flexllm_batch.manifest import RunManifest
 from flexllm_batch.output import OutputFormat
@@ -48,6 +49,8 @@ class BatchCommand:
     system_field: str | None
     save_input: Literal["true", "last", "false"] | None
     track_cost: bool | None
+    cache: bool | None
+    cache_ttl: float | None
     temperature: float | None
     max_tokens: int | None
     thinking: Thinking
@@ -100,6 +103,16 @@ class BatchCommand:
             output_format=self.output_lines,
         )
 
+    def _cache(self) -> ResponseCacheConfig:
+        """The cache of the run; a time given on the command line turns it on."""
+        defaults = self.connection.batch
+        wanted = defaults.cache or self.cache_ttl is not None if self.cache is None else self.cache
+        return ResponseCacheConfig(
+            enabled=wanted,
+            ttl=defaults.cache_ttl if self.cache_ttl is None else self.cache_ttl,
+            cache_dir=defaults.cache_dir,
+        )
+
     def _with_media(self, chat_model: ChatModel) -> ChatModel:
         """The model, with the media of each row put into its messages where that is asked for."""
         if self.media_root is None and self.max_image_side is None:
@@ -116,7 +129,7 @@ class BatchCommand:
         settings = self._settings(endpoint, track_cost=track_cost)
         source = open_source(self.input_name)
         inputs = [] if self.input_name == "-" else [Path(self.input_name)]
-        async with LLMClient(endpoint=endpoint, track_cost=track_cost) as client:
+        async with LLMClient(endpoint=endpoint, track_cost=track_cost, cache=self._cache()) as client:
             batch = Batch(
                 self._with_media(client.chat_model),
                 source,

@@ -36,6 +36,7 @@ class BatchConfig(BaseModel):
         retry_times: Retries after the first attempt of a row.
         cache: Use the response cache.
         cache_ttl: Seconds that a cached answer stays valid; 0 for ever.
+        cache_dir: Folder of the response cache, by default `~/.flexllm/cache`.
         return_usage: Write token counts into the output lines.
         track_cost: Show the running cost.
         save_input: What output lines keep of the input: true, "last" or false.
@@ -51,6 +52,7 @@ class BatchConfig(BaseModel):
     retry_times: int | None = Field(default=None, ge=0)
     cache: bool = False
     cache_ttl: float = Field(default=0, ge=0)
+    cache_dir: str | None = None
     return_usage: bool = True
     track_cost: bool = True
     save_input: SaveInput = True

@@ -41,7 +41,8 @@ class ChatOptions(TypedDict, total=False):
     `response_format` may also be a pydantic model class. `preprocess` puts the files and
     URLs that messages name into them as data URIs; local files must be below `media_root`. It is
     True, or a `flexllm_providers.MediaPolicy` with limits of its own, such as the size of images.
-    `extra_body` is merged into the JSON body last, `extra_headers` into the headers.
+    `extra_body` is merged into the JSON body last, `extra_headers` into the headers. `skip_cache` leaves
+    the response cache alone; `sample` (0, 1 ...) asks for another answer than the one that the cache has.
     """
 
     model: str | None
@@ -69,10 +70,12 @@ class ChatOptions(TypedDict, total=False):
     extra_headers: dict[str, str] | None
     preprocess: bool | MediaRules
     media_root: str | os.PathLike[str] | None
+    skip_cache: bool
+    sample: int
 
 
 CHAT_OPTION_NAMES = frozenset(ChatOptions.__annotations__)
-PARAM_NAMES = CHAT_OPTION_NAMES - {"model", "extra_headers", "preprocess", "media_root"}
+PARAM_NAMES = CHAT_OPTION_NAMES - {"model", "extra_headers", "preprocess", "media_root", "skip_cache", "sample"}
 """The options that decide the answer: the params of a `ChatRequest`."""
 
 
@@ -118,7 +121,20 @@ def request_from_options(messages: Messages, options: ChatOptions, model: str | 
         model=options.get("model") or model,
         params=params_from_options(options),
         extra_headers=options.get("extra_headers") or {},
+        sample=check_sample(options.get("sample", 0)),
+        skip_cache=options.get("skip_cache", False),
     )
+
+
+def check_sample(value: object) -> int:
+    """A sample number.
+
+    Raises:
+        ConfigError: It is none.
+    """
+    if type(value) is not int or value < 0:
+        raise ConfigError(f"sample is {value!r}; expected a number from 0")
+    return value
 
 
 def response_format_dict(value: Any) -> dict[str, Any]:

@@ -31,6 +31,9 @@ class ChatRequest:
             `tools`, `response_format` ...), plus `thinking` and `extra_body`. No value is None.
         extra_headers: HTTP headers for this call; never part of the fingerprint.
         keep_raw: Put the server's JSON into the result; never part of the fingerprint.
+        sample: Which of several answers to the same question this asks for, from 0. It is never sent; it
+            tells samples apart in the response cache.
+        skip_cache: Neither read nor write the response cache; never part of the fingerprint.
     """
 
     messages: Messages = field(repr=False)
@@ -38,21 +41,30 @@ class ChatRequest:
     params: Mapping[str, Any] = field(default_factory=lambda: NO_MAPPING)
     extra_headers: Mapping[str, str] = field(default_factory=lambda: NO_MAPPING, repr=False)
     keep_raw: bool = False
+    sample: int = 0
+    skip_cache: bool = False
+    _fingerprint: str | None = field(default=None, init=False, repr=False, compare=False)
 
     def fingerprint(self) -> str:
         """BLAKE2b-128, in hex, of the canonical JSON of messages, model and params.
 
         Canonical JSON here: keys sorted, no white space, ASCII only, so the same request gives the
-        same fingerprint whatever the order of its keys, on any machine.
+        same fingerprint whatever the order of its keys, on any machine. It is worked out once: journal
+        and cache both ask for it.
 
         Raises:
             InputError: The request holds something that JSON cannot (NaN, a set, an object).
         """
+        if self._fingerprint is not None:
+            return self._fingerprint
+        asked = [self.model, self.messages, self.params]
         try:
-            text = _encode([self.model, self.messages, self.params])
+            text = _encode([*asked, self.sample] if self.sample else asked)
         except (TypeError, ValueError, RecursionError) as error:
             raise InputError(f"the request cannot be written as JSON: {error}") from None
-        return blake2b(text.encode(), digest_size=16).hexdigest()
+        fingerprint = blake2b(text.encode(), digest_size=16).hexdigest()
+        object.__setattr__(self, "_fingerprint", fingerprint)
+        return fingerprint
 
     def with_params(self, **params: Any) -> ChatRequest:
         """A copy with some params replaced; a value of None removes the param."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         CostReport,
         Limited,
         LLMClient,
+        ResponseCacheConfig,
         RowShape,
         RunStats,
     )
@@ -121,6 +122,7 @@ __all__ = [
     "ProviderClient",
     "QuotaExceededError",
     "RateLimitError",
+    "ResponseCacheConfig",
     "RetryPolicy",
     "Retrying",
     "RowShape",
@@ -145,6 +147,7 @@ _HOMES = {
         "CostReport",
         "LLMClient",
         "Limited",
+        "ResponseCacheConfig",
         "RowShape",
         "RunStats",
     ),

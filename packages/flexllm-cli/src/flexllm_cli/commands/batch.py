@@ -35,6 +35,12 @@ def batch(
     track_cost: Annotated[
         bool | None, typer.Option("--track-cost/--no-track-cost", help="Show the running cost.")
     ] = None,
+    cache: Annotated[
+        bool | None, typer.Option("--cache/--no-cache", help="Give answers that were given before from the cache.")
+    ] = None,
+    cache_ttl: Annotated[
+        float | None, typer.Option("--cache-ttl", min=0, help="Seconds for which a cached answer counts; 0 for ever.")
+    ] = None,
     temperature: options.Temperature = None,
     max_tokens: options.MaxTokens = None,
     thinking: options.ThinkingText = None,
@@ -126,6 +132,8 @@ def batch(
             system_field=system_field,
             save_input=save_input,
             track_cost=track_cost,
+            cache=cache,
+            cache_ttl=cache_ttl,
             temperature=temperature,
             max_tokens=max_tokens,
             thinking=parse_thinking(thinking) if thinking is not None else None,

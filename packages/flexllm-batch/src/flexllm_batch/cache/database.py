@@ -1,0 +1,118 @@
+"""Opens the cache's database: private, and with a fresh one in place of what is damaged."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import diskcache
+
+from flexllm_batch.cache.disk import BytesDisk, foreign_settings
+
+logger = logging.getLogger("flexllm")
+
+DATABASE = "cache.db"
+_KEYS_AT_ONCE = 500  # SQLite of old takes 999 values in a statement
+
+BUSY_SECONDS = 5.0
+"""How long another process's transaction is waited for."""
+
+_SETTINGS: dict[str, Any] = {
+    "statistics": 0,
+    "tag_index": 0,
+    "eviction_policy": "least-recently-stored",  # the one that needs no write for a read
+    "cull_limit": 0,  # making room is our own step, not one of every write
+    "sqlite_auto_vacuum": 1,
+    "sqlite_cache_size": 8192,
+    "sqlite_journal_mode": "wal",
+    "sqlite_mmap_size": 0,  # a mapped file that another process cuts would end this one
+    "sqlite_synchronous": 1,
+    "disk_min_file_size": 1 << 40,
+    "disk_pickle_protocol": 0,
+}
+
+
+class CacheDamagedError(Exception):
+    """The database cannot be used as it is, but a fresh one in its place can."""
+
+
+def open_database(directory: Path, max_size: int) -> diskcache.Cache:
+    """Open the database of a folder; a damaged one is set aside first, with a warning.
+
+    Raises:
+        OSError, sqlite3.Error, CacheDamagedError: There can be no database here.
+    """
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        return _open(directory, max_size)
+    except CacheDamagedError as problem:
+        set_aside(directory, str(problem))
+        return _open(directory, max_size)
+
+
+def _open(directory: Path, max_size: int) -> diskcache.Cache:
+    path = directory / DATABASE
+    if path.is_symlink():
+        raise CacheDamagedError("it is a symbolic link")
+    # SQLite gives its other files the mode of this one.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    with contextlib.suppress(OSError):
+        path.chmod(0o600)
+    try:
+        _check(path)
+        cache = diskcache.Cache(str(directory), timeout=BUSY_SECONDS, disk=BytesDisk, size_limit=max_size, **_SETTINGS)
+    except sqlite3.OperationalError as error:
+        if "locked" in str(error) or "full" in str(error) or "readonly" in str(error):
+            raise
+        raise CacheDamagedError(str(error)) from error
+    except (sqlite3.DatabaseError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise CacheDamagedError(str(error)) from error
+    return cache
+
+
+def _check(path: Path) -> None:
+    """Look at what diskcache would believe unseen."""
+    with contextlib.closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as connection:
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if "Settings" in tables and foreign_settings(connection):
+            raise CacheDamagedError("its settings are not a cache's")
+        if tables and tables - {"Cache", "Settings", "sqlite_sequence"}:
+            raise CacheDamagedError("it is not a cache")
+
+
+def read_values(cache: diskcache.Cache, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+    """The values of those keys that are there and have not expired, in one statement for many keys.
+
+    diskcache reads one key at a time. Its table is asked as `Cache.get` asks it, but for rows of our own
+    kind only: plain bytes in the table, under a plain key.
+    """
+    found: dict[bytes, bytes] = {}
+    now = time.time()
+    for start in range(0, len(keys), _KEYS_AT_ONCE):
+        part = keys[start : start + _KEYS_AT_ONCE]
+        query = (
+            "SELECT key, value FROM Cache WHERE raw = 1 AND mode = 1 AND filename IS NULL"  # noqa: S608 - no values in it
+            f" AND (expire_time IS NULL OR expire_time > ?) AND key IN ({','.join('?' * len(part))})"
+        )
+        found.update(cache._sql(query, (now, *part)).fetchall())  # noqa: SLF001 - the thread's own connection
+    return found
+
+
+def set_aside(directory: Path, reason: str) -> None:
+    """Move the database out of the way, to be looked at; a fresh one takes its place."""
+    suffix = f".corrupt-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+    for name in (DATABASE, DATABASE + "-wal", DATABASE + "-shm"):
+        with contextlib.suppress(FileNotFoundError):
+            (directory / name).replace(directory / (name + suffix))
+    logger.warning(
+        "the response cache %s was damaged (%s); it was set aside as %s and a new one begun",
+        directory / DATABASE,
+        reason,
+        DATABASE + suffix,
+    )

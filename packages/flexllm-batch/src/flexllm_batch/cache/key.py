@@ -1,0 +1,39 @@
+"""What an answer is kept under: the question, and who was asked."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+from flexllm_core.json_codec import encode_json
+from flexllm_core.requests import ChatRequest
+from flexllm_providers.client import ProviderClient
+
+FORMAT = 1
+"""Version of keys and entries; another version's answers are not found."""
+
+
+def endpoint_identity(client: ProviderClient) -> str:
+    """Who answers: wire, base URL, and what else of an endpoint's settings shapes the question.
+
+    Keys, headers, proxies, limits and timeouts do not: with another key it is the same question. The
+    endpoint's own model counts only for requests that name none, and default params are in the request.
+    """
+    endpoint = client.endpoint
+    return encode_json(
+        [client.provider, client.target.base_url.rstrip("/").lower(), endpoint.model, sorted(endpoint.dialect.items())]
+    ).decode()
+
+
+def cache_key(request: ChatRequest, identity: str) -> bytes:
+    """The key of a request; its fingerprint has messages, model, every param and the sample number in it.
+
+    Raises:
+        InputError: The request cannot be written as JSON.
+    """
+    return fingerprint_key(request.fingerprint(), identity)
+
+
+def fingerprint_key(fingerprint: str, identity: str) -> bytes:
+    """16 bytes: BLAKE2b-128 of the format's version, a request's fingerprint and the endpoint's identity."""
+    text = f"{FORMAT}\n{fingerprint}\n{identity}"
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
