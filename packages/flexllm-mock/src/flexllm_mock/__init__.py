@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     from flexllm_mock.app import MockApp
     from flexllm_mock.config import MockConfig
     from flexllm_mock.faults import FaultMatch, FaultRule
+    from flexllm_mock.fixture_files import FixtureError
+    from flexllm_mock.recording import RecordingError
     from flexllm_mock.requestlog import LoggedRequest, MockStats
     from flexllm_mock.server import MockServer, MockServerError
     from flexllm_mock.verdict import RuleResult, Verdict
@@ -15,12 +17,14 @@ if TYPE_CHECKING:
 __all__ = [
     "FaultMatch",
     "FaultRule",
+    "FixtureError",
     "LoggedRequest",
     "MockApp",
     "MockConfig",
     "MockServer",
     "MockServerError",
     "MockStats",
+    "RecordingError",
     "RuleResult",
     "Verdict",
 ]
@@ -28,12 +32,14 @@ __all__ = [
 _HOMES = {
     "FaultMatch": "faults",
     "FaultRule": "faults",
+    "FixtureError": "fixture_files",
     "LoggedRequest": "requestlog",
     "MockApp": "app",
     "MockConfig": "config",
     "MockServer": "server",
     "MockServerError": "server",
     "MockStats": "requestlog",
+    "RecordingError": "recording",
     "RuleResult": "verdict",
     "Verdict": "verdict",
 }

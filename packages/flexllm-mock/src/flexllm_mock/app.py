@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from functools import cached_property, partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flexllm_mock.asgi import (
@@ -34,6 +35,7 @@ from flexllm_mock.limit_replies import limit_error, limit_headers
 from flexllm_mock.limits import Limiter
 from flexllm_mock.models import ModelsWire
 from flexllm_mock.openai import OpenAIWire
+from flexllm_mock.replay import Replay, is_as_recorded, play
 from flexllm_mock.requestlog import Outcome, RequestLog
 from flexllm_mock.responses import ResponsesWire
 from flexllm_mock.scripted import Prescribed
@@ -51,6 +53,7 @@ CONTROL_PREFIX = "/__mock__/"
 
 _HEALTHY = Reply(200, b"req_health", body=b'{"status":"ok"}')
 _MAX_CACHED_PATHS = 256
+_WITH_BODY = ("POST", "PUT", "PATCH")
 
 
 class ClientLeftError(Exception):
@@ -71,6 +74,7 @@ class MockApp:
         self._script: FixtureScript | None = None
         if self.config.fixtures or self.config.qa:
             self._script = FixtureScript(self.config.fixtures, self.config.qa)
+        self._replay = None if self.config.replay is None else Replay(Path(self.config.replay))
         self._random_faults = RandomFaults(self.config)
         self._calls = CallCounter(self.config.seed)
         self._limiter = Limiter(
@@ -105,6 +109,8 @@ class MockApp:
         self._storage.clear()
         if self._script is not None:
             self._script.reset()
+        if self._replay is not None:
+            self._replay.reset()
         self._calls.reset()
         self._limiter.reset()
 
@@ -152,6 +158,9 @@ class MockApp:
             self.log.decided(entry, None if silent else reply.status, reply)
             if reply.breakage is not None and reply.breakage.refuse and self.refuse_connections is not None:
                 self.refuse_connections(reply.breakage.refuse)
+            if reply.recorded is not None and is_as_recorded(reply):
+                outcome = await play(reply.recorded, self.config.replay_speed, receive, send, connection)
+                return
             outcome = await deliver(
                 reply,
                 receive,
@@ -166,11 +175,9 @@ class MockApp:
 
     async def _receive_and_decide(self, endpoint: Endpoint, request: ApiRequest, receive: Receive) -> Reply:
         try:
-            if request.method not in endpoint.methods:
-                error = ApiError(405, f"Method {request.method} is not allowed on {request.path}.")
-                error.headers = ((b"allow", ", ".join(sorted(endpoint.methods)).encode()),)
-                raise error
-            if request.method == "POST":
+            if request.method not in endpoint.methods and self._replay is None:
+                raise _wrong_method(endpoint, request)
+            if request.method in _WITH_BODY:
                 request.body = await read_body(request.headers, receive, self.config.max_body_bytes)
             if self._api_key is not None and not endpoint.open and not self._admits(endpoint, request, self._api_key):
                 raise ApiError(401, "Incorrect API key provided.", code=BAD_KEY_CODE)
@@ -214,7 +221,15 @@ class MockApp:
     def _ordinary(
         self, endpoint: Endpoint, request: ApiRequest, problem: ApiError | None, literal: Prescribed | None = None
     ) -> Reply:
-        """Answer a request that no fault rule prevents: as a fixture says, else as the mock does by itself."""
+        """Answer a request that no fault rule prevents: as recorded, as a fixture says, else as the mock by itself."""
+        if self._replay is not None and literal is None:
+            try:
+                return self._replay.reply(request)
+            except ApiError as missing:
+                if not self.config.replay_fallback:
+                    return endpoint.refuse(request, missing)
+            if request.method not in endpoint.methods:
+                problem = _wrong_method(endpoint, request)
         if problem is None and literal is None and self._script is not None and endpoint.generates:
             played = self._script.play(request, asyncio.get_running_loop().time())
             if played is not None:
@@ -292,6 +307,12 @@ async def read_body(headers: Headers, receive: Receive, limit: int) -> bytes:
         if more:
             message = await receive()
     return b"".join(parts)
+
+
+def _wrong_method(endpoint: Endpoint, request: ApiRequest) -> ApiError:
+    error = ApiError(405, f"Method {request.method} is not allowed on {request.path}.")
+    error.headers = ((b"allow", ", ".join(sorted(endpoint.methods)).encode()),)
+    return error
 
 
 def _too_large(limit: int) -> ApiError:

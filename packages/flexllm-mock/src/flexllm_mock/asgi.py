@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 from urllib.parse import parse_qsl
 
 from flexllm_mock.scripted import Prescribed
+
+if TYPE_CHECKING:
+    from flexllm_mock.recording import RecordedResponse
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -60,6 +63,7 @@ class Reply:
     costs of the limits, all choices together. `due` says when each step is sent, in seconds after the first one; a
     whole answer is sent when the last one is due. `breakage` is what happens to the connection;
     `on_end` is called when the delivery is over, however it ended.
+    `recorded` is an answer that is replayed, as it is; `body` and `headers` are then only for the log.
     `cut`: the answer stops before its end. `spoilt`: it is one that its client may well refuse and ask for again.
     """
 
@@ -77,6 +81,7 @@ class Reply:
     due: Sequence[float] | None = None
     breakage: Breakage | None = None
     on_end: Callable[[], None] | None = None
+    recorded: RecordedResponse | None = None
     cut: bool = False
     spoilt: bool = False
 

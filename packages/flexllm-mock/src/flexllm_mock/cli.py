@@ -3,37 +3,25 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import contextlib
-import json
 import os
-import signal
 import sys
-import tempfile
-import threading
 from collections.abc import Callable, Sequence
-from functools import partial
 from importlib import import_module
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Any, Self
 
 from flexllm_mock.cli_simulation import add_simulation_options, simulation_options
 from flexllm_mock.config import API_KEY_VARIABLE, MockConfig
+from flexllm_mock.serving import Signals, fail, serve
 from flexllm_mock.verdict_options import add_fail_on, conclude
 
-if TYPE_CHECKING:
-    import socket
-
-    from flexllm_mock.app import MockApp
-
 _SUBCOMMANDS = {
+    "fixtures": "flexllm_mock.fixtures_command",
     "lint": "flexllm_mock.lint_command",
+    "record": "flexllm_mock.record_command",
+    "replay": "flexllm_mock.replay_command",
     "verdict": "flexllm_mock.verdict_command",
 }
-
-_GRACE_SECONDS = 1.0
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,38 +35,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
         subcommand: Callable[[Sequence[str]], int] = import_module(_SUBCOMMANDS[arguments[0]]).main
         return subcommand(arguments[1:])
     parser = build_parser()
-    options = parser.parse_args(arguments)
+    return run(parser, parser.parse_args(arguments))
+
+
+def run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+    """Run a mock server with options that `build_parser` has read, as `main` does."""
     try:
         config = _config(options)
     except ValueError as error:
         parser.error(str(error))
-    with _Signals() as signals:
+    with Signals() as signals:
         return _run(config, options, signals)
 
 
-def _run(config: MockConfig, options: argparse.Namespace, signals: _Signals) -> int:
+def _run(config: MockConfig, options: argparse.Namespace, signals: Signals) -> int:
     # These load uvicorn, which `--help` and a wrong option need not wait for.
     from flexllm_mock.app import MockApp
     from flexllm_mock.fixture_files import FixtureError
     from flexllm_mock.httpserver import listen
+    from flexllm_mock.recording import RecordingError
     from flexllm_mock.server import cannot_listen
 
     try:
         listener = listen(config.host, config.port)
     except OSError as error:
-        return _fail(cannot_listen(config.host, config.port, error))
+        return fail(cannot_listen(config.host, config.port, error))
     with listener:
         try:
             app = MockApp(config)
         except OSError as error:
-            return _fail(f"cannot write the log file {config.log_file}: {error.strerror or error}")
-        except FixtureError as error:
-            return _fail(str(error))
+            return fail(f"cannot write the log file {config.log_file}: {error.strerror or error}")
+        except (FixtureError, RecordingError) as error:
+            return fail(str(error))
         with contextlib.closing(app):
             try:
-                return _serve(app, listener, options, signals)
+                serve(app, listener, signals, ready_file=options.ready_file, quiet=options.quiet)
             except OSError as error:
-                return _fail(str(error))
+                return fail(str(error))
+            return conclude(app.log.facts(), options.fail_on) if options.verdict or options.fail_on else 0
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -113,6 +107,9 @@ def build_parser() -> argparse.ArgumentParser:
     add("--batch-window", type=float, default=86_400.0, metavar="SECONDS", help="when its rows expire (a day)")
     add("--fixtures", action="append", metavar="FILE|DIR", help="answers by rules, from YAML, JSON or JSON Lines")
     add("--qa", type=Path, metavar="FILE", help="question and answer pairs, from JSON Lines, JSON or CSV")
+    add("--replay", type=Path, metavar="FILE", help="answer from a recording, as `flexllm-mock replay FILE` does")
+    add("--replay-speed", type=float, default=1.0, metavar="N", help="N times faster than recorded, 0 for at once (1)")
+    add("--replay-fallback", choices=("mock",), help="let the mock answer what is not recorded")
     add("--ready-file", type=Path, metavar="FILE", help="write url, port and pid as JSON to FILE when ready")
     add("--log-file", type=Path, metavar="FILE", help="append one JSON line per request to FILE")
     add("--verdict", action="store_true", help="at the end print a verdict on the client; exit with 3 if it failed")
@@ -155,75 +152,10 @@ def _config(options: argparse.Namespace) -> MockConfig:
         api_key=options.api_key if options.api_key is not None else os.environ.get(API_KEY_VARIABLE) or None,
         fixtures=tuple(options.fixtures or ()),
         qa=options.qa,
+        replay=options.replay,
+        replay_speed=options.replay_speed,
+        replay_fallback=options.replay_fallback is not None,
         log_file=options.log_file,
         batch_seconds=options.batch_seconds,
         batch_window=options.batch_window,
     )
-
-
-def _serve(app: MockApp, listener: socket.socket, options: argparse.Namespace, signals: _Signals) -> int:
-    from flexllm_mock.httpserver import HttpServer, loop_factory, url_of
-
-    url = url_of(listener)
-    ready_line = json.dumps({"url": url, "port": listener.getsockname()[1], "pid": os.getpid()})
-
-    def announce() -> None:
-        if options.ready_file is not None:
-            _write_whole(options.ready_file, ready_line + "\n")
-        print(ready_line, flush=True)  # noqa: T201 the command's output
-        if not options.quiet:
-            _note(f"serving at {url}/v1, Ctrl+C stops")
-
-    async def serve() -> None:
-        server = HttpServer(app, listener, grace=_GRACE_SECONDS, ready=announce)
-        signals.stop = partial(asyncio.get_running_loop().call_soon_threadsafe, server.stop)
-        await server.run_until_stopped()
-
-    with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        runner.run(serve())
-    if not options.quiet:
-        _note(f"stopped after {app.log.stats().requests} requests")
-    return conclude(app.log.facts(), options.fail_on) if options.verdict or options.fail_on else 0
-
-
-class _Signals:
-    """Turns SIGINT and SIGTERM into a clean stop, from the first moment on; only the main thread may do so."""
-
-    def __init__(self) -> None:
-        self.stop: Callable[[], object] | None = None
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._handle) for number in _SIGNALS}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _handle(self, _number: int, _frame: FrameType | None) -> None:
-        if self.stop is None:
-            raise SystemExit(0)  # the server has not begun to serve
-        self.stop()
-
-
-def _write_whole(file: Path, text: str) -> None:
-    """Write a file so that a reader sees all of it or nothing. Raises OSError."""
-    descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as part:
-            part.write(text)
-        Path(name).replace(file)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-def _note(text: str) -> None:
-    print(f"flexllm-mock: {text}", file=sys.stderr, flush=True)  # noqa: T201 the command's messages
-
-
-def _fail(text: str) -> int:
-    _note(text)
-    return 1

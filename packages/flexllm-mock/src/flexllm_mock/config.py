@@ -32,6 +32,8 @@ class MockConfig:
     api_key: when set, requests with another key are refused. response_len: least and most tokens of a free answer.
     fixtures: a file or folder of fixtures, or a list of those and of rules (docs/mock-fixtures.md has their fields).
     qa: a file of questions and answers, or answers by question, for what no fixture answers.
+    replay: a recording to answer from; replay_speed: how many times faster than recorded, 0 for at once (default 1);
+    replay_fallback: let the mock answer what is not recorded, instead of 404.
     log_file: file that gets one JSON line per request received. max_body_bytes: larger requests get 413.
     batch_seconds: how long a vendor's batch takes, 0 (the default) for done at the first look. batch_window: seconds
     after which the rows of a batch that are not done expire (default a day).
@@ -59,6 +61,9 @@ class MockConfig:
     response_len: tuple[int, int] = (12, 40)
     fixtures: str | os.PathLike[str] | Sequence[str | os.PathLike[str] | Mapping[str, Any]] = ()
     qa: str | os.PathLike[str] | Mapping[str, str] | None = None
+    replay: str | os.PathLike[str] | None = None
+    replay_speed: float = 1.0
+    replay_fallback: bool = False
     log_file: str | os.PathLike[str] | None = None
     max_body_bytes: int = 100 * 1024 * 1024
     batch_seconds: float = 0.0
@@ -89,6 +94,10 @@ class MockConfig:
             (not -(2**63) <= self.seed < 2**63, f"seed must fit in 64 bits, not {self.seed}"),
             (not self.models, "models must name at least one model"),
             (self.api_key == "", "api_key must not be empty"),
+            (
+                not 0 <= self.replay_speed < float("inf"),
+                f"replay_speed must be 1 for as recorded, more for faster, or 0 for at once, not {self.replay_speed}",
+            ),
             (self.max_body_bytes < 1, f"max_body_bytes must be positive, not {self.max_body_bytes}"),
             (
                 not 0 <= self.batch_seconds < float("inf"),
@@ -140,6 +149,9 @@ class MockOptions(TypedDict, total=False):
     response_len: tuple[int, int]
     fixtures: str | os.PathLike[str] | Sequence[str | os.PathLike[str] | Mapping[str, Any]]
     qa: str | os.PathLike[str] | Mapping[str, str] | None
+    replay: str | os.PathLike[str] | None
+    replay_speed: float
+    replay_fallback: bool
     log_file: str | os.PathLike[str] | None
     max_body_bytes: int
     batch_seconds: float

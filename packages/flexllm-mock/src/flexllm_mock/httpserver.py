@@ -9,11 +9,12 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Generator
-from typing import Any
+from typing import Any, Protocol
 
 import uvicorn
 
-from flexllm_mock.app import CONNECTION_STATE, MockApp
+from flexllm_mock.app import CONNECTION_STATE
+from flexllm_mock.asgi import Receive, Scope, Send
 from flexllm_mock.requestlog import RequestLog
 
 # Clients keep idle connections for about a minute: a server that closes them sooner makes calls fail at random.
@@ -21,6 +22,18 @@ _KEEP_ALIVE_SECONDS = 75
 _BACKLOG = 2048
 _ABORT_SECONDS = 0.5
 _POLL_SECONDS = 0.002
+
+
+class ServedApp(Protocol):
+    """An application that a server runs: it has a log, and is told when serving begins and how to refuse."""
+
+    log: RequestLog
+    started: float | None
+    refuse_connections: Callable[[float], None] | None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        ...
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -96,7 +109,7 @@ class HttpServer(uvicorn.Server):
     """
 
     def __init__(
-        self, app: MockApp, listener: socket.socket, *, grace: float, ready: Callable[[], None] | None = None
+        self, app: ServedApp, listener: socket.socket, *, grace: float, ready: Callable[[], None] | None = None
     ) -> None:
         config = uvicorn.Config(
             app,

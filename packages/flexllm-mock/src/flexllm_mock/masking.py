@@ -23,7 +23,8 @@ _KEY_FIELDS = re.compile(
     r'("(?:api[_-]?key|x-api-key|apikey|access[_-]?token|authorization|secret|password)"\s*:\s*)"(?:[^"\\]|\\.)*"',
     re.IGNORECASE,
 )
-_LEAST_SECRET = 6
+LEAST_SECRET = 6
+"""Characters that a secret has at least; shorter ones would be found in ordinary words."""
 
 
 def masked(headers: Headers, secrets: Iterable[str] = ()) -> dict[str, str]:
@@ -56,7 +57,7 @@ def masked_text(text: str, secrets: Iterable[str] = ()) -> str:
     A secret of fewer than 6 characters is left: it would be found in ordinary words.
     """
     for secret in secrets:
-        if len(secret) >= _LEAST_SECRET:
+        if len(secret) >= LEAST_SECRET:
             text = text.replace(secret, MASK)
     return _KEY_SHAPES.sub(MASK, _KEY_FIELDS.sub(rf'\1"{MASK}"', text))
 
