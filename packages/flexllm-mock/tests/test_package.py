@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +14,9 @@ from pathlib import Path
 import pytest
 
 import flexllm_mock as package
+from flexllm_mock import verdict_command
 from flexllm_mock.cli import build_parser
+from flexllm_mock.verdict import RULES
 
 
 def loaded_by(statement):
@@ -106,7 +110,7 @@ def test_readme_examples_run(tmp_path):
     (tmp_path / "test_readme.py").write_text("\n".join(blocks))
     command = [sys.executable, "-m", "pytest", "-W", "error", "-p", "no:cacheprovider", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path)
-    assert re.search(r"\b4 passed", done.stdout), done.stdout
+    assert re.search(r"\b8 passed", done.stdout), done.stdout
 
 
 def test_readme_faults_are_rules():
@@ -122,6 +126,33 @@ def test_readme_commands_are_understood():
     """The options of the README's commands exist."""
     readme = (Path(__file__).parents[1] / "README.md").read_text()
     commands = re.findall(r"^\$ (?:\w+=\S+ )?flexllm-mock([^#\n]*)", readme, re.MULTILINE)
-    assert len(commands) == 7
-    for command in commands:
-        build_parser().parse_args(command.split())
+    assert len(commands) >= 10
+    for command in map(str.split, commands):
+        if command[:1] == ["verdict"]:
+            verdict_command.build_parser().parse_args(command[1:])
+        else:
+            build_parser().parse_args(command)
+
+
+def test_readme_names_every_rule_and_its_limit():
+    """The table of the verdict's rules is that of the code."""
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    for rule in RULES:
+        limit = "" if rule.limit is None else f" {rule.limit}"
+        assert re.search(rf"^\| `{rule.name}` \| .* \|{limit} \|$", readme, re.MULTILINE), rule.name
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+def test_readme_node_example_runs(tmp_path):
+    """The example for Node passes with Node's own test runner, and fails when the verdict does."""
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    [code] = re.findall(r"```javascript\n(.*?)```", readme, re.DOTALL)
+    (tmp_path / "flexllm-mock").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m flexllm_mock "$@"\n')
+    (tmp_path / "flexllm-mock").chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    for text, code_at_end in ((code, 0), (code.replace("resolve, 1000", "resolve, 100"), 1)):
+        (tmp_path / "client.test.mjs").write_text(text)
+        command = ["node", "--test", "client.test.mjs"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path, env=environment)
+        assert done.returncode == code_at_end, done.stdout
+        assert ("the verdict on the client is bad" in done.stdout) == bool(code_at_end)
