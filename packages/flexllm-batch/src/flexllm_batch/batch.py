@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 from flexllm_batch.answers import AnswerIndex
 from flexllm_batch.batch_settings import BatchSettings
+from flexllm_batch.canary import Canary, canary_report
 from flexllm_batch.journal import in_thread
 from flexllm_batch.journal import read_line as read_line_at
 from flexllm_batch.json_source import SpooledLines
@@ -25,7 +27,7 @@ from flexllm_batch.sources import MessageStream, read_records
 from flexllm_batch.stats import RunStats
 from flexllm_batch.stop_rules import StopRules
 from flexllm_batch.survey import Survey
-from flexllm_core.errors import InputError
+from flexllm_core.errors import ConfigError, InputError
 from flexllm_core.protocol import ChatModel
 
 
@@ -62,6 +64,7 @@ class Batch:
         self.rules = StopRules(settings.window, settings.max_failures)
         self._on_outcome = on_outcome
         self._exhausted = False
+        self._started = 0.0
         self.output: OutputFile | None = None
         if settings.output is not None:
             self.output = OutputFile(
@@ -153,8 +156,11 @@ class Batch:
             )
         return ""
 
-    async def run(self) -> RunStats:
+    async def run(self, canary: Canary | None = None) -> RunStats:
         """Ask what the plan leaves to ask; `prepare` comes first. Closes the output in the end.
+
+        Args:
+            canary: The rows that go first, and who decides then whether the others follow.
 
         Raises:
             JournalError: The output cannot be written; everything written before is in it.
@@ -173,15 +179,34 @@ class Batch:
                 self.output.tell(self.progress.note)
             if self.manifest is not None and (problem := await in_thread(self.manifest.begin)):
                 self.progress.note(f"warning: {problem}")
-            started = loop.time()
+            self._started = loop.time()
             try:
-                await self.runner.run(self._todo())
-                self._exhausted = not self.runner.stopped
+                todo = self._todo()
+                if canary is None or await self._try(canary, todo):
+                    await self.runner.run(todo)
+                    self._exhausted = not self.runner.stopped
             finally:
-                self.stats.seconds = loop.time() - started
+                self.stats.seconds = loop.time() - self._started
                 if self.rules.stopped_by is not None:
                     self.stats.stopped = str(self.rules.stopped_by)
         return self.stats
+
+    async def _try(self, canary: Canary, todo: Iterator[Record] | AsyncIterator[Record]) -> bool:
+        """Ask the first rows; whether the others follow."""
+        if isinstance(self.source, MessageStream) or not isinstance(todo, Iterator):
+            raise ConfigError("a canary needs rows that are known before they are asked, not a stream")
+        await self.runner.run(itertools.islice(todo, canary.rows))
+        loop = asyncio.get_running_loop()
+        asked = loop.time()
+        self.stats.seconds = asked - self._started
+        if self.runner.stopped or not self.stats.left:
+            return not self.runner.stopped
+        self.progress.stop()  # a question is not asked into a bar
+        go_on = await canary.decide(canary_report(self.stats))
+        self._started += loop.time() - asked  # what somebody takes to decide is no part of the run
+        if go_on:
+            self.progress.start(self.stats, lambda: self.runner.in_flight)
+        return go_on and not self.runner.stopped
 
     def _end_manifest(self, _: object, error: BaseException | None, __: object) -> None:
         """Write how the run ended; what it says stands for the whole of it, so this is the last thing done."""

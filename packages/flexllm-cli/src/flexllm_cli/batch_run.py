@@ -10,6 +10,7 @@ from typing import Literal
 from flexllm_batch.batch import Batch
 from flexllm_batch.batch_settings import BatchSettings
 from flexllm_batch.cache.config import ResponseCacheConfig
+from flexllm_batch.canary import Canary
 from flexllm_batch.client import DEFAULT_CONCURRENCY, LLMClient
 from flexllm_batch.manifest import RunManifest
 from flexllm_batch.output import OutputFormat
@@ -22,6 +23,7 @@ from flexllm_batch.stop_rules import FailureLimit, parse_failure_limit
 from flexllm_batch.survey import CostOf
 from flexllm_cli import exit_codes
 from flexllm_cli.batch_report import summary_json, summary_lines
+from flexllm_cli.canary_gate import CanaryGate
 from flexllm_cli.connection import Connection
 from flexllm_cli.event_loop import run
 from flexllm_cli.signals import DrainSignals
@@ -63,6 +65,8 @@ class BatchCommand:
     max_image_side: int | None
     output_lines: OutputFormat
     manifest: bool
+    canary: int | None
+    yes: bool
     dry_run: bool
     as_json: bool
 
@@ -143,12 +147,17 @@ class BatchCommand:
                     await self._show_plan(batch, endpoint)
                     return exit_codes.DRY_RUN
                 await batch.prepare()
+                gate = self._gate(batch)
                 with DrainSignals(batch.runner, drain=self.drain) as signals:
-                    await batch.run()
+                    await batch.run(Canary(self.canary, gate.decide) if self.canary else None)
             finally:
                 batch.close()
         self._show_summary(batch)
-        return signals.exit_code or _outcome_code(batch)
+        return signals.exit_code or gate.exit_code or _outcome_code(batch)
+
+    def _gate(self, batch: Batch) -> CanaryGate:
+        limit = batch.settings.max_failures
+        return CanaryGate(limit=limit, budget=None, yes=self.yes, stopped=lambda: batch.runner.stopped)
 
     async def _show_plan(self, batch: Batch, endpoint: EndpointConfig) -> None:
         from flexllm_batch.survey import Survey  # only this option needs them

@@ -2,7 +2,8 @@
 
 0 all rows ok · 1 some rows failed · 2 usage · 3 not found (file, model, configuration) · 4 authentication
 or no credit · 5 conflict (output of another run, output in use) · 6 network · 7 missing extra · 8 file
-input or output (disk full ...) · 9 budget reached · 10 dry run · 129, 130, 143 signals
+input or output (disk full ...) · 9 budget reached · 10 dry run, or a canary after which nobody said to go on ·
+129, 130, 143 signals
 """
 
 from __future__ import annotations

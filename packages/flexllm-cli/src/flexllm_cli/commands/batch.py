@@ -94,6 +94,13 @@ def batch(
     manifest: Annotated[
         bool, typer.Option("--manifest/--no-manifest", help="Write what was run to OUTPUT.run.json.")
     ] = True,
+    canary: Annotated[
+        int | None,
+        typer.Option(
+            "--canary", min=1, help="Ask so many rows first, show what they came to, and ask whether to go on."
+        ),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Go on after the canary without asking.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and send nothing; exit code 10.")] = False,
     output_format: Annotated[
         Literal["text", "json"], typer.Option("--format", help="The summary: text on stderr, or JSON on stdout.")
@@ -105,7 +112,7 @@ def batch(
     Examples: flexllm batch in.jsonl -o out.jsonl -m gpt-4 -c 20 · cat in.jsonl | flexllm batch -o out.jsonl
 
     Exit codes: 0 all rows ok, 1 some failed, 2 usage, 3 not found, 4 key or credit, 5 output conflict,
-    6 network, 7 missing extra, 8 disk, 9 budget, 10 dry run, 130/143 signals.
+    6 network, 7 missing extra, 8 disk, 9 budget, 10 dry run or canary, 130/143 signals.
     """
     from flexllm_cli.batch_run import BatchCommand  # all that `--help` does not need is loaded here
     from flexllm_cli.connection import connect
@@ -146,6 +153,8 @@ def batch(
             max_image_side=max_image_side,
             output_lines=output_lines,
             manifest=manifest,
+            canary=canary,
+            yes=yes,
             dry_run=dry_run,
             as_json=output_format == "json",
         ).run()
