@@ -10,8 +10,13 @@ from concurrent.futures import Executor
 from typing import Any, TypeVar
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 T = TypeVar("T")
+
+# Property tests are about behaviour: a machine that is busy with other things makes none of them wrong.
+settings.register_profile("flexllm", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("flexllm")
 
 PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 OWN_PREFIXES = ("FLEXLLM_", "OPENAI_")

@@ -27,9 +27,13 @@ Written by `scripts/provider_docs.py` from the rows of data that the wires work 
 | provider | `provider=` | found when the base URL has | default address | key |
 |---|---|---|---|---|
 | OpenAI-compatible | `openai` | anything else, or ends in `/openai` | OpenAI's, `/v1` | `Authorization: Bearer` |
-| Claude | `claude` (`anthropic`) | `anthropic` | Anthropic's, `/v1` | `x-api-key` |
+| Claude | `claude` (`anthropic`) | `anthropic` | Anthropic's, `/v1` | `x-api-key`, or a bearer token |
 | Gemini | `gemini` (`google`) | `googleapis` | Google's, `/v1beta` | `x-goog-api-key` |
 | Vertex AI, Claude too | `vertex` | `aiplatform` | by project and location | Google's credentials |
+
+An endpoint may set `project_id` and `location` (Vertex AI) and `api_version` (`v1` or `v1beta` of Gemini and Vertex AI,
+the date of Claude's `anthropic-version`). Claude's key is a bearer token when it is the value of
+`ANTHROPIC_AUTH_TOKEN`, or with `dialect: {auth: bearer}`.
 """
 
 DIALECT_HEAD = """
