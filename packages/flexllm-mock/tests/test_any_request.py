@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
@@ -72,7 +73,48 @@ VALID = {
     },
     "/v1beta/models/m:countTokens": {"generateContentRequest": {"contents": [{"parts": [{"text": "x"}]}]}},
     "/v1/embeddings": {"model": "m", "input": ["a", [1]], "dimensions": 2, "encoding_format": "base64"},
-    "/v1/completions": {"model": "m", "prompt": ["a", [1]], "n": 2, "echo": True, "stream": True, "stop": "x"},
+    "/v1/completions": {"model": "m", "prompt": ["a", [1]], "n": 2, "echo": True, "logprobs": 2, "stop": "x"},
+    "/v1/moderations": {"input": [{"type": "text", "text": "x"}, {"type": "image_url", "image_url": {"url": "u"}}]},
+    "/v1/responses": {
+        "model": "m",
+        "instructions": "s",
+        "input": [
+            {"role": "user", "content": [{"type": "input_text", "text": "f"}]},
+            {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "t"}]},
+            {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"},
+            {"type": "function_call_output", "call_id": "c", "output": [{"type": "input_text", "text": "r"}]},
+            {"role": "user", "content": "f"},
+        ],
+        "tools": [{"type": "function", "name": "f", "parameters": SCHEMA}, {"type": "web_search"}],
+        "tool_choice": {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "f"}]},
+        "text": {"format": {"type": "json_schema", "name": "o", "schema": SCHEMA}, "verbosity": "low"},
+        "reasoning": {"effort": "low", "summary": "auto"},
+        "include": ["message.output_text.logprobs", "reasoning.encrypted_content"],
+        "top_logprobs": 2,
+        "max_output_tokens": 16,
+        "temperature": 1,
+        "metadata": {"a": "b"},
+        "stream": True,
+    },
+    "/v1/messages/batches": {
+        "requests": [{"custom_id": "a", "params": {"model": "m", "max_tokens": 1, "messages": []}}],
+    },
+    "/v1beta/models/m:embedContent": {
+        "content": {"parts": [{"text": "a"}]},
+        "taskType": "CLUSTERING",
+        "outputDimensionality": 2,
+    },
+    "/v1beta/models/m:batchEmbedContents": {"requests": [{"model": "m", "content": {"parts": [{"text": "a"}]}}]},
+    "/v1/projects/p/locations/l/publishers/google/models/m:predict": {
+        "instances": [{"content": "a", "task_type": "CLUSTERING"}],
+        "parameters": {"outputDimensionality": 2},
+    },
+    "/v1beta/models/m:batchGenerateContent": {
+        "batch": {
+            "display_name": "b",
+            "input_config": {"requests": {"requests": [{"request": {"contents": []}, "metadata": {"key": "k"}}]}},
+        }
+    },
 }
 HEADERS = [(b"anthropic-version", b"2023-06-01")]
 
@@ -101,7 +143,10 @@ def replaced(value, path, other):
 
 
 def decide(app, path, body):
-    return app._decide(app._find(path), ApiRequest("POST", path, HEADERS, b"alt=sse", json.dumps(body).encode()))
+    async def run():
+        return app._decide(app._find(path), ApiRequest("POST", path, HEADERS, b"alt=sse", json.dumps(body).encode()))
+
+    return asyncio.run(run())  # batches look at the loop's clock
 
 
 @pytest.mark.parametrize("path", VALID)

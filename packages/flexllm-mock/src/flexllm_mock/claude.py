@@ -28,7 +28,14 @@ _VERTEX = re.compile(
     r".*/projects/[^/]+/locations/[^/]+/publishers/anthropic/models/(?P<model>[^/:]+):(?P<verb>rawPredict|streamRawPredict)"
 )
 _VERTEX_COUNT = "count-tokens"
+_OLD_FORMAT_BETA = "structured-outputs-"
+"""With this in `anthropic-beta`, what is `output_config.format` now goes by the name it had before, `output_format`."""
 _FROM_GOOGLE = (401, 403, 429)
+
+
+def _config_of(payload: dict[str, Any]) -> dict[str, Any]:
+    config = payload.get("output_config")
+    return config if isinstance(config, dict) else {}
 
 
 class ClaudeWire:
@@ -89,7 +96,11 @@ class MessagesEndpoint(ClaudeErrors):
         return call
 
     def _body_and_version(self, request: ApiRequest) -> tuple[dict[str, Any], object]:
-        return request.payload or {}, header(request, b"anthropic-version")
+        payload, version = request.payload or {}, header(request, b"anthropic-version")
+        if "output_format" in payload and _OLD_FORMAT_BETA in (header(request, b"anthropic-beta") or ""):
+            payload = {**payload, "output_config": {**_config_of(payload), "format": payload["output_format"]}}
+            del payload["output_format"]
+        return payload, version
 
     def reply(self, request: ApiRequest, literal: Prescribed | None = None) -> Reply:
         """Answer a messages request, whole or as a stream."""

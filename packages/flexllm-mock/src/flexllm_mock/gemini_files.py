@@ -148,7 +148,7 @@ class UploadEndpoint(GoogleErrors):
             raise ApiError(
                 400, "Files are uploaded with x-goog-upload-protocol: resumable, and the command start first."
             )
-        given = (request.payload or {}).get("file") or {}
+        given = (request.payload or {}).get("file", {})
         if not isinstance(given, dict):
             raise wrong("file", "an object", given)
         described = {camel_case(name): value for name, value in given.items()}
