@@ -165,7 +165,7 @@ def test_any_part_can_be_anything(path):
     @given(where=st.sampled_from(everywhere), other=ANY_JSON)
     def check(where, other):
         reply = decide(app, path, replaced(VALID[path], where, other))
-        assert reply.status in (200, 400)
+        assert reply.status in (200, 400, 404)  # 404 for a reference to what is not stored
         if reply.steps is None:
             assert json.loads(reply.body)
 
