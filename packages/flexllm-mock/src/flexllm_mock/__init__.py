@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from flexllm_mock.app import MockApp
     from flexllm_mock.config import MockConfig
+    from flexllm_mock.distributions import Distribution
+    from flexllm_mock.engine import Engine
     from flexllm_mock.faults import FaultMatch, FaultRule
     from flexllm_mock.fixture_files import FixtureError
     from flexllm_mock.recording import RecordingError
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from flexllm_mock.verdict import RuleResult, Verdict
 
 __all__ = [
+    "Distribution",
+    "Engine",
     "FaultMatch",
     "FaultRule",
     "FixtureError",
@@ -30,6 +34,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Distribution": "distributions",
+    "Engine": "engine",
     "FaultMatch": "faults",
     "FaultRule": "faults",
     "FixtureError": "fixture_files",

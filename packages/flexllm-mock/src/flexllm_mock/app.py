@@ -20,25 +20,24 @@ from flexllm_mock.asgi import (
     Send,
     Wire,
 )
-from flexllm_mock.auth import authorised, authorised_by_url, caller_of
-from flexllm_mock.chance import CallCounter, RandomFaults
+from flexllm_mock.auth import authorised, authorised_by_url
 from flexllm_mock.claude import ClaudeWire
 from flexllm_mock.config import MockConfig
 from flexllm_mock.credits import CreditsWire
 from flexllm_mock.dashboard import DASHBOARD_PATH
 from flexllm_mock.delivery import deliver
+from flexllm_mock.engine_delivery import deliver_by_engine
 from flexllm_mock.faulting import faulted, plain_error
 from flexllm_mock.faults import FaultRule, FaultScript
 from flexllm_mock.fixtures import FixtureScript, Played
 from flexllm_mock.gemini import GeminiWire
-from flexllm_mock.limit_replies import limit_error, limit_headers
-from flexllm_mock.limits import Limiter
 from flexllm_mock.models import ModelsWire
 from flexllm_mock.openai import OpenAIWire
 from flexllm_mock.replay import Replay, is_as_recorded, play
 from flexllm_mock.requestlog import Outcome, RequestLog
 from flexllm_mock.responses import ResponsesWire
 from flexllm_mock.scripted import Prescribed
+from flexllm_mock.simulation import Simulation
 from flexllm_mock.storage import Storage
 from flexllm_mock.stored import StoredWire
 from flexllm_mock.unknown import UnknownEndpoint
@@ -75,15 +74,7 @@ class MockApp:
         if self.config.fixtures or self.config.qa:
             self._script = FixtureScript(self.config.fixtures, self.config.qa)
         self._replay = None if self.config.replay is None else Replay(Path(self.config.replay))
-        self._random_faults = RandomFaults(self.config)
-        self._calls = CallCounter(self.config.seed)
-        self._limiter = Limiter(
-            rpm=self.config.rpm,
-            input_tpm=self.config.input_tpm,
-            output_tpm=self.config.output_tpm,
-            max_concurrent=self.config.max_concurrent,
-            burst=self.config.limit_burst,
-        )
+        self._simulation = Simulation(self.config)
         self._wires: tuple[Wire, ...] = (
             OpenAIWire(self.config),
             ClaudeWire(self.config, self._storage, self._run_row),
@@ -111,8 +102,7 @@ class MockApp:
             self._script.reset()
         if self._replay is not None:
             self._replay.reset()
-        self._calls.reset()
-        self._limiter.reset()
+        self._simulation.reset()
 
     def close(self) -> None:
         """Close the log file, and forget what clients have stored."""
@@ -161,13 +151,12 @@ class MockApp:
             if reply.recorded is not None and is_as_recorded(reply):
                 outcome = await play(reply.recorded, self.config.replay_speed, receive, send, connection)
                 return
-            outcome = await deliver(
-                reply,
-                receive,
-                send,
-                token_rate=self.config.token_rate,
-                connection=connection,
-            )
+            engine = self._simulation.engine
+            if engine is None or reply.plan is None:
+                token_rate = self.config.token_rate
+                outcome = await deliver(reply, receive, send, token_rate=token_rate, connection=connection)
+            else:
+                outcome = await deliver_by_engine(engine, reply.plan, reply, receive, send, connection=connection)
         finally:
             if reply is not None and reply.on_end is not None:
                 reply.on_end()
@@ -184,20 +173,7 @@ class MockApp:
         except ApiError as problem:
             return endpoint.refuse(request, problem)
         reply = self._decide(endpoint, request)
-        if self._limiter and endpoint.generates and reply.status < 400:
-            return self._limited(endpoint, request, reply)
-        return reply
-
-    def _limited(self, endpoint: Endpoint, request: ApiRequest, reply: Reply) -> Reply:
-        """Charge a reply, or refuse it where its key has used up what it may."""
-        now = asyncio.get_running_loop().time()
-        account = self._limiter.account(caller_of(request.headers, request.query), now)
-        excess = account.admit(reply.prompt_tokens, reply.output_tokens or reply.length, now)
-        if excess is not None:
-            return endpoint.refuse(request, limit_error(endpoint.vendor, request.model, excess, account.buckets))
-        reply.headers += limit_headers(endpoint.vendor, account.buckets)
-        reply.on_end = account.leave
-        return reply
+        return self._simulation.admit(endpoint, request, reply) if self._simulation.active else reply
 
     @staticmethod
     def _admits(endpoint: Endpoint, request: ApiRequest, key: bytes) -> bool:
@@ -212,8 +188,9 @@ class MockApp:
         except RecursionError:
             problem = ApiError(400, "The JSON body of your request nests too deeply.")
         rule = self.faults.pick(request) if self.faults else None
-        if rule is None and problem is None and endpoint.generates and self._random_faults:
-            rule = self._random_faults.draw(self._calls.key(request))
+        if problem is None and endpoint.generates and self._simulation.active:
+            drawn = self._simulation.begin(request)
+            rule = drawn if rule is None else rule
         if rule is not None:
             return faulted(rule, endpoint, request, partial(self._ordinary, endpoint, request, problem))
         return self._ordinary(endpoint, request, problem)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 from urllib.parse import parse_qsl
 
+from flexllm_mock.engine import Plan
 from flexllm_mock.scripted import Prescribed
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class ApiRequest:
     """One request as the wire formats see it.
 
     `model`, `digest` and `event_stream` (the answer is one) are known once the body has been read. `cached_tokens` is
-    set where a simulated prefix cache decides about them.
+    set where a simulated prefix cache decides about them, `call` where draws depend on the request.
     """
 
     method: str
@@ -51,6 +52,7 @@ class ApiRequest:
     digest: bytes | None = None
     event_stream: bool = False
     cached_tokens: int | None = None
+    call: bytes = b""
 
 
 @dataclass(slots=True)
@@ -61,10 +63,10 @@ class Reply:
     pacing gives to a whole answer; `delay` is in seconds, before the first byte. `request_id` goes out in the header
     `id_header`, unless it is empty: not every vendor sends one. `prompt_tokens` and `output_tokens` are what the answer
     costs of the limits, all choices together. `due` says when each step is sent, in seconds after the first one; a
-    whole answer is sent when the last one is due. `breakage` is what happens to the connection;
-    `on_end` is called when the delivery is over, however it ended.
-    `recorded` is an answer that is replayed, as it is; `body` and `headers` are then only for the log.
-    `cut`: the answer stops before its end. `spoilt`: it is one that its client may well refuse and ask for again.
+    whole answer is sent when the last one is due. `plan`: when an engine would send it. `breakage` is what happens to
+    the connection; `on_end` is called when the delivery is over, however it ended. `recorded` is an answer that is
+    replayed, as it is; `body` and `headers` are then only for the log. `cut`: the answer stops before its
+    end. `spoilt`: it is one that its client may well refuse and ask for again.
     """
 
     status: int
@@ -79,6 +81,7 @@ class Reply:
     prompt_tokens: int = 0
     output_tokens: int = 0
     due: Sequence[float] | None = None
+    plan: Plan | None = None
     breakage: Breakage | None = None
     on_end: Callable[[], None] | None = None
     recorded: RecordedResponse | None = None

@@ -105,6 +105,8 @@ class MessagesEndpoint(ClaudeErrors):
     def reply(self, request: ApiRequest, literal: Prescribed | None = None) -> Reply:
         """Answer a messages request, whole or as a stream."""
         call = self._parse(request)
+        if request.cached_tokens is not None:
+            call.usage = call.usage.with_cache(request.cached_tokens)
         others = {name: value for name, value in (request.payload or {}).items() if name not in _NOT_IN_KEY}
         key = call.question.key = answer_key(self._key, request.digest, others)
         if literal is not None:

@@ -31,6 +31,14 @@ class PromptUsage:
         """All tokens of the prompt."""
         return self.uncached + self.cache_read + self.written_5m + self.written_1h
 
+    def with_cache(self, known: int) -> PromptUsage:
+        """Return the usage where the cache knows so many tokens of the prompt: what it does not know is written."""
+        kept = self.cache_read + self.written_5m + self.written_1h
+        read = min(known, kept)
+        if self.written_1h:
+            return PromptUsage(self.uncached, cache_read=read, written_1h=kept - read)
+        return PromptUsage(self.uncached, cache_read=read, written_5m=kept - read)
+
 
 def prompt_usage(payload: dict[str, Any], system: list[Block], turns: list[Turn]) -> PromptUsage:
     """Count a prompt.

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
+from flexllm_mock.distributions import Distribution, distribution
 from flexllm_mock.fault_kinds import KINDS
 
 API_KEY_VARIABLE = "FLEXLLM_MOCK_API_KEY"
@@ -28,6 +29,9 @@ class MockConfig:
     Which ones fail follows from the seed, the request's content, and how often that content came before.
     rpm, input_tpm, output_tpm: requests, input tokens and output tokens that each key may use per minute, None for no
     limit; limit_burst: seconds whose share may be used at once. max_concurrent: requests of a key that may run at once.
+    ttft and token_time: how an engine takes its time, in seconds or as distributions ("0.1-0.3", "normal:0.2,0.05",
+    "lognormal:0.2,0.5", "exponential:0.2"); prefill_rate: prompt tokens per second; max_num_seqs: how many answers it
+    generates at once; prefix_cache: prompt tokens that it remembers (0: usage tells cached tokens by a fixed rule).
     models: names that the model list shows; other names are answered too unless strict_models.
     api_key: when set, requests with another key are refused. response_len: least and most tokens of a free answer.
     fixtures: a file or folder of fixtures, or a list of those and of rules (docs/mock-fixtures.md has their fields).
@@ -54,6 +58,11 @@ class MockConfig:
     output_tpm: float | None = None
     max_concurrent: int | None = None
     limit_burst: float = 60.0
+    ttft: float | str | Distribution | None = None
+    token_time: float | str | Distribution | None = None
+    prefill_rate: float | None = None
+    max_num_seqs: int | None = None
+    prefix_cache: int = 0
     seed: int = 0
     models: tuple[str, ...] = ("mock",)
     strict_models: bool = False
@@ -87,10 +96,12 @@ class MockConfig:
             ),
             *(
                 (not _is_positive(given), f"{name} must be a number above 0, not {given}")
-                for name in ("rpm", "input_tpm", "output_tpm", "limit_burst")
+                for name in ("rpm", "input_tpm", "output_tpm", "limit_burst", "prefill_rate")
                 if (given := getattr(self, name)) is not None
             ),
             (self.max_concurrent is not None and self.max_concurrent < 1, "max_concurrent must be 1 or more"),
+            (self.max_num_seqs is not None and self.max_num_seqs < 1, "max_num_seqs must be 1 or more"),
+            (self.prefix_cache < 0, f"prefix_cache must be tokens, not {self.prefix_cache}"),
             (not -(2**63) <= self.seed < 2**63, f"seed must fit in 64 bits, not {self.seed}"),
             (not self.models, "models must name at least one model"),
             (self.api_key == "", "api_key must not be empty"),
@@ -111,6 +122,13 @@ class MockConfig:
             if wrong:
                 raise ValueError(problem)
         self._check_fault_rates()
+        for name in ("ttft", "token_time"):
+            given = getattr(self, name)
+            if given is not None:
+                try:
+                    distribution(given)
+                except ValueError as error:
+                    raise ValueError(f"{name}: {error}") from None
 
     def _check_fault_rates(self) -> None:
         for kind, rate in self.fault_rates.items():
@@ -142,6 +160,11 @@ class MockOptions(TypedDict, total=False):
     output_tpm: float | None
     max_concurrent: int | None
     limit_burst: float
+    ttft: float | str | Distribution | None
+    token_time: float | str | Distribution | None
+    prefill_rate: float | None
+    max_num_seqs: int | None
+    prefix_cache: int
     seed: int
     models: tuple[str, ...]
     strict_models: bool
