@@ -43,7 +43,7 @@ async def test_a_batch_with_a_checkpoint_as_documented(
     options: dict[str, Any] = {name: str(output), "save_input": False, "show_progress": True, "track_cost": True}
     messages_list = [[{"role": "user", "content": str(number)}] for number in range(20)]
     expected = [f"re: {number}" for number in range(20)]
-    async with server.client() as client:
+    async with server.client(price={"input": 0.15, "output": 0.6}) as client:
         assert await client.chat_completions_batch(messages_list, **options) == expected
         assert await client.chat_completions_batch(messages_list, **options) == expected
     assert len(server.bodies) == 20

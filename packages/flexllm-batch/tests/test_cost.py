@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from flexllm_batch.cost import CostReport, Metered
-from flexllm_batch.pricing import Pricer, Rates, look_up, rates_from_price
+from flexllm_batch.pricing import Pricer, price_of
+from flexllm_batch.rates import Rates, rates_from_price
 from flexllm_core.endpoint import Price
 from flexllm_core.errors import ServerError
 from flexllm_core.requests import ChatRequest
@@ -53,7 +54,7 @@ def test_cents_are_exact() -> None:
 
 def test_the_vendors_table_prices_cached_tokens() -> None:
     """A model of the documents has a price, and its cache is neither free nor at full price."""
-    rates = look_up("claude-sonnet-4-20250514", "https://api.anthropic.com")
+    rates = price_of("claude-sonnet-4-20250514", "https://api.anthropic.com")
     assert rates is not None
     assert rates.source == "genai-prices"
     assert 0 < rates.cached < rates.input < rates.cache_write
@@ -61,14 +62,14 @@ def test_the_vendors_table_prices_cached_tokens() -> None:
     assert rates.cost(usage) == (
         10 * rates.input + 5 * rates.output + 100_000 * rates.cached + 50_000 * rates.cache_write
     )
-    openai = look_up("gpt-4o-mini", "https://api.openai.com/v1")
+    openai = price_of("gpt-4o-mini", "https://api.openai.com/v1")
     assert openai is not None
     assert 0 < openai.cached < openai.input
 
 
 def test_a_model_that_nobody_knows_has_no_price() -> None:
     """None, not zero."""
-    assert look_up("my-own-finetune-of-nothing", "http://localhost:8000/v1") is None
+    assert price_of("my-own-finetune-of-nothing", "https://api.openai.com/v1") is None
     pricer = Pricer(None, "http://localhost:8000/v1")
     assert pricer.cost("my-own-finetune-of-nothing", None, Usage(1, 1, 2)) is None
     assert pricer.cost(None, None, Usage(1, 1, 2)) is None
@@ -83,7 +84,7 @@ def test_a_model_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
         asked.append(model)
         return rates if model == "known" else None
 
-    monkeypatch.setattr("flexllm_batch.pricing.look_up", fake)
+    monkeypatch.setattr("flexllm_batch.price_table.look_up", fake)
     pricer = Pricer(None, None)
     for _ in range(3):
         assert pricer.cost("known", "strange", Usage(1, 1, 2)) == (Decimal(2), "table")
@@ -163,3 +164,27 @@ async def test_closing_a_metered_stream_closes_what_it_wraps(make_model: Any) ->
     assert metered.report.request_count == 0
     await metered.aclose()
     assert model.closed
+
+
+def test_the_report_tells_what_is_estimated_unknown_and_saved() -> None:
+    """Its one line names each, and the averages are over what was bought and known."""
+    report = CostReport()
+    usage = Usage(10, 5, 15, cache_write_tokens=4)
+    report.add(answer(usage, cost=Decimal("0.5"), cost_source="config"))
+    report.add(answer(None, cost=Decimal("0.25"), cost_source="estimated"))
+    report.add(answer(usage))
+    report.add(answer(usage, cost=Decimal("0.1"), cached=True))
+    assert (report.total_cost, report.estimated_cost, report.saved_cost) == (
+        Decimal("0.75"),
+        Decimal("0.25"),
+        Decimal("0.1"),
+    )
+    assert (report.estimated_count, report.unknown_count, report.response_cache_count) == (1, 1, 1)
+    assert (report.average_cost, report.cache_write_tokens) == (Decimal("0.375"), 12)
+    assert (report.average_prompt_tokens, report.average_completion_tokens) == (7.5, 3.75)
+    assert report.by_model["m @ e"].estimated == 1
+    assert report.ledger is None
+    assert report.summary() == (
+        "$0.7500 for 4 answers; $0.2500 of it estimated (1 answers without usage); "
+        "1 answers of unknown cost not in it; 1 from the cache, which saved $0.1000"
+    )

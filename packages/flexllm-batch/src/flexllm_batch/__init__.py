@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from flexllm_batch.batch_settings import (
         BatchSettings,
     )
+    from flexllm_batch.budget import (
+        Budget,
+    )
     from flexllm_batch.cache.config import (
         ResponseCacheConfig,
     )
@@ -25,12 +28,24 @@ if TYPE_CHECKING:
     from flexllm_batch.cost import (
         CostReport,
     )
+    from flexllm_batch.cost_tracking import (
+        CostTrackerConfig,
+    )
     from flexllm_batch.items import (
         BatchItem,
         BatchResult,
     )
+    from flexllm_batch.ledger import (
+        Ledger,
+    )
     from flexllm_batch.limits import (
         Limited,
+    )
+    from flexllm_batch.pricing import (
+        price_of,
+    )
+    from flexllm_batch.rates import (
+        Rates,
     )
     from flexllm_batch.records import (
         RowShape,
@@ -48,13 +63,18 @@ __all__ = [
     "BatchOptions",
     "BatchResult",
     "BatchSettings",
+    "Budget",
     "CostReport",
+    "CostTrackerConfig",
     "LLMClient",
+    "Ledger",
     "Limited",
+    "Rates",
     "ResponseCacheConfig",
     "RowShape",
     "RunStats",
     "Survey",
+    "price_of",
 ]
 
 _HOMES = {
@@ -62,13 +82,18 @@ _HOMES = {
     "flexllm_batch.batch_options": ("BatchOptions",),
     "flexllm_batch.batch_settings": ("BatchSettings",),
     "flexllm_batch.cache.config": ("ResponseCacheConfig",),
+    "flexllm_batch.budget": ("Budget",),
     "flexllm_batch.client": ("LLMClient",),
     "flexllm_batch.cost": ("CostReport",),
+    "flexllm_batch.cost_tracking": ("CostTrackerConfig",),
     "flexllm_batch.items": (
         "BatchItem",
         "BatchResult",
     ),
+    "flexllm_batch.ledger": ("Ledger",),
     "flexllm_batch.limits": ("Limited",),
+    "flexllm_batch.pricing": ("price_of",),
+    "flexllm_batch.rates": ("Rates",),
     "flexllm_batch.records": ("RowShape",),
     "flexllm_batch.stats": ("RunStats",),
     "flexllm_batch.survey": ("Survey",),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from flexllm_batch.answers import AnswerIndex
 from flexllm_batch.batch_settings import BatchSettings
+from flexllm_batch.budget import Budget
 from flexllm_batch.canary import Canary, canary_report
 from flexllm_batch.journal import in_thread
 from flexllm_batch.journal import read_line as read_line_at
@@ -27,7 +28,7 @@ from flexllm_batch.sources import MessageStream, read_records
 from flexllm_batch.stats import RunStats
 from flexllm_batch.stop_rules import StopRules
 from flexllm_batch.survey import Survey
-from flexllm_core.errors import ConfigError, InputError
+from flexllm_core.errors import BudgetExceededError, ConfigError, InputError
 from flexllm_core.protocol import ChatModel
 
 
@@ -42,6 +43,9 @@ class Batch:
         progress: Looks on.
         inputs: Input files, which the output must not be.
         manifest: Is written when the run begins and ends.
+        check_price: Is called with each model that rows name (None for their endpoint's own) before anything is
+            sent, and raises ConfigError for one that cannot be paid from the budget.
+        budget: What the model's calls are paid from, to be shown.
     """
 
     def __init__(
@@ -54,15 +58,19 @@ class Batch:
         progress: Progress | None = None,
         inputs: list[Path] | None = None,
         manifest: RunManifest | None = None,
+        check_price: Callable[[str | None], None] | None = None,
+        budget: Budget | None = None,
     ) -> None:
         self.settings = settings
         self.manifest = manifest
         self.source = source
         self.progress = progress or NoProgress()
-        self.stats = RunStats(unknown_cost=0 if settings.track_cost else None)
+        self.stats = RunStats(unknown_cost=0 if settings.track_cost else None, budget=budget)
         self.plan: Plan | None = None
         self.rules = StopRules(settings.window, settings.max_failures)
         self._on_outcome = on_outcome
+        self._check_price = check_price
+        self._models: set[str | None] = set()  # that rows name, where their price is to be checked
         self._exhausted = False
         self._started = 0.0
         self.output: OutputFile | None = None
@@ -102,6 +110,7 @@ class Batch:
 
         Raises:
             InputError: A row cannot be asked, and `on_bad_row` is `fail`.
+            ConfigError: There is a budget, and the price of a model is unknown.
             JournalError: The output cannot be used.
         """
         try:
@@ -109,10 +118,14 @@ class Batch:
             if isinstance(self.source, MessageStream) and len(answers):
                 self.source = await self.source.spool()
             if isinstance(self.source, MessageStream):
+                self._models.add(self.settings.model)
+                self._check_prices()
                 if self.output is not None:
                     self.output.accept(Plan(), self._difference)
                 return None
             self.plan = await asyncio.to_thread(self._make_plan, answers, survey)
+            if not only_look:
+                self._check_prices()
             if not only_look and self.plan.bad and self.settings.on_bad_row == "fail":
                 raise _bad_rows_error(self.plan)
             if self.output is not None:
@@ -131,7 +144,7 @@ class Batch:
                 file = stack.enter_context(self.output.path.open("rb"))
                 read_line = partial(read_line_at, file.fileno())
             return make_plan(
-                self.records(),
+                self._with_models() if self._check_price else self.records(),
                 answers,
                 self._fingerprint,
                 read_line,
@@ -142,6 +155,17 @@ class Batch:
 
     def _fingerprint(self, record: Record) -> str:
         return self.settings.request(record).fingerprint()
+
+    def _with_models(self) -> Iterator[Record]:
+        """The records, while the models that they name are taken down."""
+        for record in self.records():
+            self._models.add(record.model or self.settings.model)
+            yield record
+
+    def _check_prices(self) -> None:
+        for model in self._models if self._check_price is not None else ():
+            assert self._check_price is not None
+            self._check_price(model)
 
     def _difference(self) -> str:
         """What differs from the run that wrote the output, as far as its first answer shows."""
@@ -247,6 +271,9 @@ class Batch:
     def _deliver(self, outcome: Outcome) -> Awaitable[None] | None:
         """Count an outcome and write its line, at once: a finished row is never held back."""
         settings, record = self.settings, outcome.record
+        if isinstance(outcome.error, BudgetExceededError):
+            # It was not asked, or its next attempt was not: it is left for another run, and no failure.
+            return self._on_outcome(outcome) if self._on_outcome else None
         if self.output is not None:
             if outcome.result is not None and outcome.key is not None:
                 line = success_line(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from flexllm_batch.batch import Batch
 from flexllm_batch.batch_options import BatchOptions, batch_settings, check_batch_options
 from flexllm_batch.batch_settings import BatchSettings
+from flexllm_batch.budget import budget_warning
 from flexllm_batch.cost import CostReport
 from flexllm_batch.items import BatchItem, item_from_line
 from flexllm_batch.manifest import RunManifest
@@ -61,7 +62,10 @@ class BatchCall:
             on_outcome=self._put,
             progress=progress,
             manifest=_manifest(client, settings) if options.get("manifest") else None,
+            check_price=client.check_price if client.budgeted else None,
+            budget=client.budget,
         )
+        self._budget, self._warn = client.budget, lambda ledger: progress.note(budget_warning(ledger))
 
     @property
     def report(self) -> CostReport:
@@ -82,6 +86,8 @@ class BatchCall:
     async def items(self) -> AsyncGenerator[BatchItem, None]:
         """The rows answered already, then the others as they finish. Closing early ends the run."""
         try:
+            if self._budget is not None:
+                self._budget.add_listener(self._warn)
             await self.batch.prepare()
             for item in self._resumed():
                 yield item
@@ -104,6 +110,8 @@ class BatchCall:
                 with contextlib.suppress(asyncio.CancelledError):
                     await running
         finally:
+            if self._budget is not None:
+                self._budget.remove_listener(self._warn)
             self.batch.close()
 
     def _resumed(self) -> Iterable[BatchItem]:

@@ -8,6 +8,8 @@ from typing import Literal, Unpack, overload
 
 from flexllm_batch.batch_call import BatchCall, check_several, source_for
 from flexllm_batch.batch_options import BatchOptions
+from flexllm_batch.budget import Budget
+from flexllm_batch.budgeted import Budgeted
 from flexllm_batch.cost import CostReport, Metered
 from flexllm_batch.items import BatchItem, BatchResult
 from flexllm_batch.pricing import Pricer
@@ -31,12 +33,16 @@ class BatchMethods(ChatMethods):
         pricer: Prices the answers of batches that track their cost.
         endpoints: Where the rows go, for the manifest.
         meter: Prices every answer of the client; None when it was not asked to.
+        budget: What all calls together may cost; None for no limit.
+        budgeted: Where the budget is kept, for each endpoint.
     """
 
     concurrency: int
     pricer: Pricer
     meter: Metered | None
     endpoints: Sequence[EndpointConfig] = ()
+    budget: Budget | None = None
+    budgeted: tuple[Budgeted, ...] = ()
 
     @property
     def cost_report(self) -> CostReport:
@@ -126,4 +132,13 @@ class BatchMethods(ChatMethods):
 
     def metered(self) -> Metered:
         """This client's chat model with a cost report of its own."""
-        return Metered(self.chat_model, self.pricer)
+        return Metered(self.chat_model, self.pricer, self.budget)
+
+    def check_price(self, model: str | None) -> None:
+        """Refuse a model whose calls could not be kept within the budget; None is each endpoint's own.
+
+        Raises:
+            ConfigError: An endpoint's price of the model is unknown, and that is not to be ignored.
+        """
+        for member in self.budgeted:
+            member.check_price(model)

@@ -6,20 +6,23 @@ from pathlib import Path
 from typing import Any, Self
 
 from flexllm_batch.batch_methods import BatchMethods
+from flexllm_batch.budgeted import Budgeted
 from flexllm_batch.cache.build import with_cache
 from flexllm_batch.cache.config import ResponseCacheConfig
 from flexllm_batch.cost import Metered
+from flexllm_batch.cost_tracking import CostTrackerConfig, cost_tracking
 from flexllm_batch.limits import Limited
 from flexllm_batch.pricing import Pricer
 from flexllm_core.config import load_config, resolve_endpoint
 from flexllm_core.endpoint import EndpointConfig, endpoint_from, endpoint_with_key
 from flexllm_core.errors import ConfigError
+from flexllm_core.protocol import ChatModel
 from flexllm_providers.client import ProviderClient
 from flexllm_providers.retry import Retrying, RetryPolicy
 
 DEFAULT_CONCURRENCY = 50
 
-_CLIENT_ARGUMENTS = ("retry_policy", "track_cost", "transport", "cache")
+_CLIENT_ARGUMENTS = ("retry_policy", "track_cost", "cost_tracker", "transport", "cache")
 """What `LLMClient` takes beside the settings of its endpoint."""
 
 
@@ -38,6 +41,8 @@ class LLMClient(BatchMethods):
         retry_policy: How failed calls are retried, in detail.
         track_cost: Put a cost on each answer.
         cache: Keep answers and give them again to the same question: a `ResponseCacheConfig`, or True.
+        cost_tracker: The same with more to say: `CostTrackerConfig.with_budget(5.0)` limits what all calls of
+            this client may cost together.
         transport: Sends the requests, as in `ProviderClient`.
         endpoint: Everything above in one value, instead of the single arguments.
         settings: Any other field of `EndpointConfig`.
@@ -60,6 +65,7 @@ class LLMClient(BatchMethods):
         retry_policy: RetryPolicy | None = None,
         track_cost: bool = False,
         cache: ResponseCacheConfig | bool | None = None,
+        cost_tracker: CostTrackerConfig | None = None,
         transport: Any = None,
         endpoint: EndpointConfig | None = None,
         **settings: Any,
@@ -83,11 +89,24 @@ class LLMClient(BatchMethods):
         self.endpoints = (endpoint,)
         self.concurrency = endpoint.concurrency_limit or DEFAULT_CONCURRENCY
         provider_client = ProviderClient(endpoint, transport=transport)
-        limited = Limited(provider_client, concurrency=self.concurrency, max_qps=endpoint.max_qps)
+        tracking = cost_tracking(cost_tracker, track_cost=track_cost)
+        self.budget = tracking.make_budget()
+        self.pricer = Pricer(endpoint.price, provider_client.target.base_url)
+        attempt: ChatModel = provider_client
+        if self.budget is not None:
+            attempt = budgeted = Budgeted(
+                attempt,
+                self.budget,
+                self.pricer,
+                output_limit=provider_client.output_limit,
+                model=endpoint.model,
+                label=endpoint.label,
+            )
+            self.budgeted = (budgeted,)
+        limited = Limited(attempt, concurrency=self.concurrency, max_qps=endpoint.max_qps)
         policy = (retry_policy or RetryPolicy()).with_retry_times(endpoint.retry_times)
         retrying = Retrying(limited, policy)
-        self.pricer = Pricer(endpoint.price, endpoint.base_url)
-        self.meter = Metered(retrying, self.pricer) if track_cost else None
+        self.meter = Metered(retrying, self.pricer, self.budget) if tracking.enabled else None
         chat_model = with_cache(self.meter or retrying, cache, [provider_client])
         super().__init__(chat_model, model=endpoint.model, params=endpoint.params, read=provider_client.read)
 

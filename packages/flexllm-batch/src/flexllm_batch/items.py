@@ -121,5 +121,6 @@ def _read_item(line: dict[str, Any]) -> BatchItem:
         cached=line.get("cached", False),
         latency=line.get("latency"),
         cost=None if cost is None else Decimal(str(cost)),
+        cost_source=line.get("cost_source"),
     )
     return BatchItem(line["index"], result, metadata=line.get("metadata") or {}, resumed=True)

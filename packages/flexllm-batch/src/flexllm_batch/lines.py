@@ -41,6 +41,8 @@ def success_line(
     line["endpoint"] = result.endpoint
     if result.cost is not None:
         line["cost"] = float(result.cost)
+        if result.cost_source is not None:
+            line["cost_source"] = result.cost_source
     if result.reasoning_content:
         line["reasoning"] = result.reasoning_content
     if result.tool_calls:

@@ -20,17 +20,15 @@ from typing import Any
 
 from flexllm_batch.batch_settings import BatchSettings
 from flexllm_batch.output_path import MANIFEST
-from flexllm_batch.pricing import Pricer
+from flexllm_batch.pricing import pricer_for
 from flexllm_batch.stats import RunStats
 from flexllm_core.endpoint import EndpointConfig
 from flexllm_core.redact import redact
-from flexllm_core.results import Usage
 
 _FORMAT = "flexllm_manifest"
 _VERSION = 1
 _MAX_RUNS = 50
 _MAX_BYTES = 16 << 20
-_PROBE = 1000  # tokens; a price may rise with the length of a prompt, and this one is short
 _PACKAGES = ("flexllm", "flexllm-cli", "flexllm-batch", "flexllm-providers", "flexllm-core")
 _PROBLEMS = (OSError, ValueError, TypeError, RecursionError)
 
@@ -115,7 +113,7 @@ class RunManifest:
         for endpoint in self.endpoints:
             model = self.settings.model or endpoint.model
             if model is not None:
-                found[f"{model} @ {endpoint.label}"] = _price(Pricer(endpoint.price, endpoint.base_url), model)
+                found[f"{model} @ {endpoint.label}"] = _price(endpoint, model)
         return found
 
     def _write(self) -> None:
@@ -180,16 +178,16 @@ def _endpoint_facts(endpoint: EndpointConfig) -> dict[str, Any]:
     }
 
 
-def _price(pricer: Pricer, model: str) -> dict[str, Any] | None:
+def _price(endpoint: EndpointConfig, model: str) -> dict[str, Any] | None:
     """US dollars per million tokens, and where they come from; None when the price is unknown."""
-    priced = {
-        "input": pricer.cost(model, None, Usage(prompt_tokens=_PROBE)),
-        "output": pricer.cost(model, None, Usage(completion_tokens=_PROBE)),
-    }
-    if priced["input"] is None or priced["output"] is None:
+    rates = pricer_for(endpoint).rates(model)
+    if rates is None:
         return None
-    rates: dict[str, Any] = {kind: float(found[0]) * 1e6 / _PROBE for kind, found in priced.items() if found}
-    return {**rates, "source": priced["input"][1]}
+    kinds = {kind: float(rate) for kind, rate in rates.per_million().items()}
+    longer = [{"above": start, **{kind: float(rate) for kind, rate in tier.per_million().items()}}
+              for start, tier in rates.tiers]  # fmt: skip
+    found = {**kinds, "source": rates.source, "provider": rates.provider, "as_of": rates.as_of, "tiers": longer}
+    return {name: value for name, value in found.items() if value not in (None, [])}
 
 
 def _counts(stats: RunStats) -> dict[str, Any]:

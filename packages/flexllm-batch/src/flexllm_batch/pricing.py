@@ -1,52 +1,72 @@
-"""Prices, in US dollars per token: the user's own, then genai-prices, else unknown."""
+"""What calls are priced by: the user's own price, then our own table, then genai-prices, else it is unknown."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from math import inf
 
-from flexllm_core.endpoint import Price
+from flexllm_batch import genai_table, price_table
+from flexllm_batch.rates import Rates, rates_from_price
+from flexllm_core.endpoint import EndpointConfig, Price
+from flexllm_core.requests import ChatRequest
 from flexllm_core.results import Usage
+from flexllm_providers.client import ProviderClient
 
-_MILLION = Decimal(1_000_000)
-_PROBE = 1_000
+Context = tuple[tuple[str, str], ...]
+"""What decides a price beside the model: pairs of a name, such as `service_tier`, and its value."""
 
+_CONTEXT_NAMES = ("service_tier", "speed")
+_PLAIN_VALUES = frozenset({"auto", "default", "standard", "standard_only"})
+_MOST_MODELS = 1000
+"""Models that a pricer keeps the rates of: the names of those that answered are the server's to choose."""
 
-@dataclass(frozen=True, slots=True)
-class Rates:
-    """US dollars for one token of each kind, and where they come from."""
-
-    input: Decimal
-    output: Decimal
-    cached: Decimal
-    cache_write: Decimal
-    source: str
-
-    def cost(self, usage: Usage) -> Decimal:
-        """The cost of a call. Cached tokens and cache writes are part of the input tokens."""
-        plain = max(0, usage.prompt_tokens - usage.cached_tokens - usage.cache_write_tokens)
-        return (
-            plain * self.input
-            + usage.cached_tokens * self.cached
-            + usage.cache_write_tokens * self.cache_write
-            + usage.completion_tokens * self.output
-        )
+_MOMENT = 60.0
+"""Seconds after which a price that changes with the time of day is looked up again."""
 
 
-def rates_from_price(price: Price) -> Rates:
-    """The rates of a price in the configuration."""
+def price_of(
+    model: str, base_url: str | None, *, price: Price | None = None, context: Mapping[str, str] | None = None
+) -> Rates | None:
+    """The price of a model at an endpoint now, its source and date; None when it is unknown.
 
-    def rate(value: float | None, default: float) -> Decimal:
-        return Decimal(str(default if value is None else value)) / _MILLION
+    Args:
+        model: As it is asked.
+        base_url: Of the endpoint.
+        price: The user's own price, which wins.
+        context: What else decides it: `service_tier`, `speed`.
+    """
+    return Pricer(price, base_url).rates(model, tuple(sorted((context or {}).items())))
 
-    return Rates(
-        input=rate(price.input, 0),
-        output=rate(price.output, 0),
-        cached=rate(price.cached, price.input),
-        cache_write=rate(price.cache_write, price.input),
-        source="config",
+
+def pricer_for(endpoint: EndpointConfig) -> Pricer:
+    """The pricer of an endpoint, whose base URL may be its provider's own."""
+    return Pricer(endpoint.price, ProviderClient(endpoint).target.base_url)
+
+
+def price_context(request: ChatRequest) -> Context:
+    """What a request asks for that may change its price; empty for most."""
+    params = request.params
+    extra = params.get("extra_body")
+    if not extra and "service_tier" not in params:
+        return ()
+    found = {"service_tier": params.get("service_tier")}
+    if isinstance(extra, Mapping):
+        found.update((name, extra[name]) for name in _CONTEXT_NAMES if name in extra)
+    return tuple(
+        (name, value) for name, value in found.items() if isinstance(value, str) and value not in _PLAIN_VALUES
     )
+
+
+@dataclass(slots=True)
+class _Known:
+    """What a look-up found, and until when that holds, in wall-clock seconds since 1970."""
+
+    rates: Rates | None
+    worst: Rates | None
+    until: float = inf
 
 
 class Pricer:
@@ -54,55 +74,47 @@ class Pricer:
 
     Args:
         price: The user's own price, for every model of the endpoint.
-        base_url: By which the table finds the provider.
+        base_url: By which the tables find the provider. Local servers are in none: their calls have no
+            price unless the user says one.
     """
 
     def __init__(self, price: Price | None, base_url: str | None) -> None:
         self._own = rates_from_price(price) if price else None
         self._base_url = base_url
-        self._known: dict[str, Rates | None] = {}
+        self._known: dict[tuple[str, Context], _Known] = {}
 
-    def cost(self, asked: str | None, answered: str | None, usage: Usage) -> tuple[Decimal, str] | None:
+    def rates(self, model: str | None, context: Context = ()) -> Rates | None:
+        """The rates of calls to a model now; None when they are unknown."""
+        return self._own or (self._find(model, context).rates if model else None)
+
+    def worst_rates(self, model: str | None, context: Context = ()) -> Rates | None:
+        """The highest rates that calls to a model may have, at whatever time of the day."""
+        return self._own or (self._find(model, context).worst if model else None)
+
+    def cost(
+        self, asked: str | None, answered: str | None, usage: Usage, context: Context = ()
+    ) -> tuple[Decimal, str] | None:
         """Cost and source of a call to the model `asked` that the model `answered`; None when unknown."""
-        if self._own is not None:
-            return self._own.cost(usage), self._own.source
-        for model in (answered, asked):
-            if not model:
-                continue
-            if model not in self._known:
-                self._known[model] = look_up(model, self._base_url)
-            rates = self._known[model]
-            if rates is not None:
-                return rates.cost(usage), rates.source
-        return None
+        rates = self.rates(answered, context) or self.rates(asked, context)
+        return (rates.cost(usage), rates.source) if rates is not None else None
+
+    def _find(self, model: str, context: Context) -> _Known:
+        known = self._known.get((model, context))
+        if known is None or (known.until != inf and known.until < time.time()):
+            if len(self._known) >= _MOST_MODELS:
+                self._known.clear()
+            known = self._known[model, context] = _look_up(model, self._base_url, context)
+        return known
 
 
-def look_up(model: str, base_url: str | None) -> Rates | None:
-    """The rates of a model by genai-prices, None when it does not know the model.
-
-    Prices there may rise with the length of the prompt; these are the rates of short prompts.
-    """
-    import genai_prices  # its table takes 150 ms and 40 MB, only for those who ask for costs
-
-    def price(**tokens: int) -> Any:
-        usage = genai_prices.Usage(**tokens)
-        if base_url:
-            try:
-                return genai_prices.calc_price(usage, model_ref=model, provider_api_url=base_url)
-            except LookupError:
-                pass
-        return genai_prices.calc_price(usage, model_ref=model)
-
-    try:
-        plain = price(input_tokens=_PROBE, output_tokens=_PROBE)
-        read = price(input_tokens=_PROBE, output_tokens=0, cache_read_tokens=_PROBE)
-        write = price(input_tokens=_PROBE, output_tokens=0, cache_write_tokens=_PROBE)
-    except (LookupError, ValueError):
-        return None
-    return Rates(
-        input=plain.input_price / _PROBE,
-        output=plain.output_price / _PROBE,
-        cached=read.input_price / _PROBE,
-        cache_write=write.input_price / _PROBE,
-        source="genai-prices",
-    )
+def _look_up(model: str, base_url: str | None, context: Context) -> _Known:
+    rates = price_table.look_up(model, base_url)
+    if rates is not None:
+        return _Known(rates, rates)
+    found = genai_table.look_up(model, base_url, dict(context))
+    if found is None or base_url is None:
+        return _Known(None, None)
+    rates, changes = found
+    if not changes:
+        return _Known(rates, rates)
+    return _Known(rates, genai_table.worst(model, base_url, dict(context)), time.time() + _MOMENT)

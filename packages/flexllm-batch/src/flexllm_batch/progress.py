@@ -116,8 +116,7 @@ class PlainProgress(_Ticking):
         parts = [f"{stats.done}/{total} rows", f"{rate:.1f} rows/s", f"{in_flight} in flight"]
         if rate and stats.left:
             parts.append(f"ETA {format_seconds(stats.left / rate)}")
-        if cost := stats.cost_text():
-            parts.append(cost)
+        parts += [text for text in (stats.cost_text(), stats.budget_text()) if text]
         parts += [f"{count} {name}" for name, count in (("retries", stats.retries), ("failed", stats.failed)) if count]
         self.note(", ".join(parts))
 
@@ -159,8 +158,8 @@ class BarProgress(_Ticking):
         tokens = stats.prompt_tokens + stats.completion_tokens
         if tokens:
             facts.append(f"{format_count(tokens)} tokens")
-        if self._track_cost and (cost := stats.cost_text()):
-            facts.append(cost)
+        if self._track_cost:
+            facts += [text for text in (stats.cost_text(), _budget_left(stats)) if text]
         facts += [f"{count} {name}" for name, count in (("retries", stats.retries), ("failed", stats.failed)) if count]
         self._bar.update(self._row, completed=stats.done, total=stats.total, facts="  ".join(facts))
         self._bar.refresh()
@@ -175,6 +174,10 @@ class BarProgress(_Ticking):
             self.draw(self._stats, 0)
         super().stop()
         self._bar.stop()
+
+
+def _budget_left(stats: RunStats) -> str | None:
+    return f"${stats.budget.ledger.left:.4f} left" if stats.budget is not None else None
 
 
 def progress_for(stream: IO[str] | None = None, *, track_cost: bool = True) -> Progress:

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from flexllm_batch.budget import Budget
 from flexllm_core.errors import LLMRequestError
 from flexllm_core.results import ChatCompletionResult
 
@@ -27,7 +28,9 @@ class RunStats:
         truncated: Answers that were cut by the token limit (`finish_reason` length).
         prompt_tokens, completion_tokens: Sums over the rows whose usage is known.
         cost: US dollars of the rows whose price is known.
+        estimated_cost: The part of `cost` of rows without usage: the most that they may have cost.
         unknown_cost: Rows answered whose price is unknown; None when costs are not tracked.
+        budget: What the calls are paid from, None without one.
         errors: How often each kind of error occurred, with one full message of each in `examples`.
         seconds: How long the run has taken.
         stopped: Why the run ended before its rows did.
@@ -44,7 +47,9 @@ class RunStats:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost: Decimal = Decimal(0)
+    estimated_cost: Decimal = Decimal(0)
     unknown_cost: int | None = None
+    budget: Budget | None = None
     errors: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
@@ -74,6 +79,8 @@ class RunStats:
             self.cached += 1
         elif result.cost is not None:
             self.cost += result.cost
+            if result.cost_source == "estimated":
+                self.estimated_cost += result.cost
         elif self.unknown_cost is not None:
             self.unknown_cost += 1
 
@@ -103,6 +110,10 @@ class RunStats:
             parts.append(f"{self.left} not asked")
         return ", ".join(parts)
 
+    def budget_text(self) -> str | None:
+        """The budget as text; None without one."""
+        return f"budget: {self.budget.ledger.summary()}" if self.budget is not None else None
+
     def cost_text(self) -> str | None:
         """The cost as text, honest about what is unknown; None when costs are not tracked."""
         if self.unknown_cost is None:
@@ -110,6 +121,8 @@ class RunStats:
         if self.unknown_cost and not self.cost:
             return "cost unknown"
         known = f"${self.cost:.4f}"
+        if self.estimated_cost:
+            known += f" (${self.estimated_cost:.4f} of it estimated)"
         return f"{known} + {self.unknown_cost} rows of unknown cost" if self.unknown_cost else known
 
 

@@ -9,13 +9,15 @@ from typing import Literal
 
 from flexllm_batch.batch import Batch
 from flexllm_batch.batch_settings import BatchSettings
+from flexllm_batch.budget import OnUnknownPrice, budget_warning
 from flexllm_batch.cache.config import ResponseCacheConfig
 from flexllm_batch.canary import Canary
 from flexllm_batch.client import DEFAULT_CONCURRENCY, LLMClient
+from flexllm_batch.cost_tracking import CostTrackerConfig
 from flexllm_batch.manifest import RunManifest
 from flexllm_batch.output import OutputFormat
 from flexllm_batch.plan import OnBadRow, Plan, ResumeMode
-from flexllm_batch.pricing import Pricer
+from flexllm_batch.pricing import pricer_for
 from flexllm_batch.progress import progress_for
 from flexllm_batch.records import RowShape
 from flexllm_batch.sources import open_source
@@ -53,6 +55,8 @@ class BatchCommand:
     track_cost: bool | None
     cache: bool | None
     cache_ttl: float | None
+    budget: float | None
+    on_unknown_price: OnUnknownPrice | None
     temperature: float | None
     max_tokens: int | None
     thinking: Thinking
@@ -84,6 +88,16 @@ class BatchCommand:
             "retry_times": defaults.retry_times if endpoint.retry_times is None else endpoint.retry_times,
         }
         return endpoint.model_copy(update=update)
+
+    def _cost_tracking(self) -> CostTrackerConfig:
+        """Whether costs are worked out, and their limit; a limit needs them."""
+        defaults = self.connection.batch
+        budget = defaults.budget if self.budget is None else self.budget
+        if budget is not None:
+            unknown = self.on_unknown_price or defaults.on_unknown_price
+            return CostTrackerConfig.with_budget(budget, on_unknown_price=unknown)
+        track_cost = defaults.track_cost if self.track_cost is None else self.track_cost
+        return CostTrackerConfig.tracking_only() if track_cost else CostTrackerConfig.disabled()
 
     def _settings(self, endpoint: EndpointConfig, *, track_cost: bool) -> BatchSettings:
         defaults = self.connection.batch
@@ -129,11 +143,12 @@ class BatchCommand:
 
     async def _run(self) -> int:
         endpoint = self._endpoint()
-        track_cost = self.connection.batch.track_cost if self.track_cost is None else self.track_cost
+        tracking = self._cost_tracking()
+        track_cost = tracking.enabled
         settings = self._settings(endpoint, track_cost=track_cost)
         source = open_source(self.input_name)
         inputs = [] if self.input_name == "-" else [Path(self.input_name)]
-        async with LLMClient(endpoint=endpoint, track_cost=track_cost, cache=self._cache()) as client:
+        async with LLMClient(endpoint=endpoint, cost_tracker=tracking, cache=self._cache()) as client:
             batch = Batch(
                 self._with_media(client.chat_model),
                 source,
@@ -141,7 +156,11 @@ class BatchCommand:
                 progress=progress_for(track_cost=track_cost),
                 inputs=inputs,
                 manifest=RunManifest(self.output, settings, [endpoint], inputs) if self.manifest else None,
+                check_price=client.check_price if client.budgeted else None,
+                budget=client.budget,
             )
+            if client.budget is not None:
+                client.budget.add_listener(lambda ledger: batch.progress.note(budget_warning(ledger)))
             try:
                 if self.dry_run:
                     await self._show_plan(batch, endpoint)
@@ -184,7 +203,7 @@ class BatchCommand:
 
 def estimator(endpoint: EndpointConfig) -> CostOf:
     """What prices a call to this endpoint before it is made."""
-    pricer = Pricer(endpoint.price, endpoint.base_url)
+    pricer = pricer_for(endpoint)
 
     def cost_of(model: str | None, usage: Usage) -> Decimal | None:
         priced = pricer.cost(model, None, usage)

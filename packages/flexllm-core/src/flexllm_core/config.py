@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -39,6 +39,9 @@ class BatchConfig(BaseModel):
         cache_dir: Folder of the response cache, by default `~/.flexllm/cache`.
         return_usage: Write token counts into the output lines.
         track_cost: Show the running cost.
+        budget: US dollars that a run may cost at most.
+        on_unknown_price: With a budget, what to do where a price is unknown: `refuse` to start, or `ignore` that
+            these calls are not in it.
         save_input: What output lines keep of the input: true, "last" or false.
         endpoints: Several endpoints that share the work.
         fallback: On failure go to another endpoint.
@@ -55,6 +58,8 @@ class BatchConfig(BaseModel):
     cache_dir: str | None = None
     return_usage: bool = True
     track_cost: bool = True
+    budget: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    on_unknown_price: Literal["refuse", "ignore"] = "refuse"
     save_input: SaveInput = True
     endpoints: tuple[EndpointConfig, ...] = ()
     fallback: bool = True

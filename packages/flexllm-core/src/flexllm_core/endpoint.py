@@ -28,7 +28,10 @@ SAMPLING_NAMES = ("temperature", "max_tokens", "top_p", "seed", "stop")
 
 
 class Price(BaseModel):
-    """US dollars per million tokens; what is not given costs as much as the input or output."""
+    """US dollars per million tokens; what is not given costs as much as the input or output.
+
+    `cache_write_1h` is the price of cache writes that live for an hour; if not given, that of the others.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True, allow_inf_nan=False)
 
@@ -36,6 +39,7 @@ class Price(BaseModel):
     output: float = Field(ge=0)
     cached: float | None = Field(default=None, ge=0)
     cache_write: float | None = Field(default=None, ge=0)
+    cache_write_1h: float | None = Field(default=None, ge=0)
 
 
 class EndpointConfig(BaseModel):

@@ -95,8 +95,11 @@ class LLMRequestError(FlexLLMError):
         retry_after: Seconds that the server asked to wait.
         fault: Whose fault it is (`Fault`).
         kind: How it is treated (`ErrorKind`).
+        may_be_billed: Whether the provider may charge for the attempt all the same: it had begun to answer, or
+            nobody knows. A budget counts such an attempt at the most that it may have cost.
     """
 
+    may_be_billed: bool = True
     default_fault: Fault = "endpoint"
     default_kind: ErrorKind = "transient"
 
@@ -164,6 +167,8 @@ class LLMTimeoutError(LLMConnectionError):
 
 class LLMHTTPError(LLMRequestError):
     """The server answered with an error status."""
+
+    may_be_billed: bool = False
 
 
 class AuthenticationError(LLMHTTPError):

@@ -10,6 +10,15 @@ FinishReason = str
 """Why the model stopped, in OpenAI's words: `stop`, `length`, `tool_calls`, `content_filter`, or `other`;
 a reason that is not known is kept as it came."""
 
+_DETAILS = (
+    "cached_tokens",
+    "cache_write_tokens",
+    "reasoning_tokens",
+    "cache_write_1h_tokens",
+    "audio_tokens",
+    "output_audio_tokens",
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Usage:
@@ -22,6 +31,9 @@ class Usage:
         cached_tokens: Input tokens that were read from the vendor's prompt cache.
         cache_write_tokens: Input tokens that were written to it.
         reasoning_tokens: Output tokens spent on thinking.
+        cache_write_1h_tokens: Those of `cache_write_tokens` that live for an hour, which cost more.
+        audio_tokens: Input tokens of sound.
+        output_audio_tokens: Output tokens of sound.
     """
 
     prompt_tokens: int = 0
@@ -30,15 +42,18 @@ class Usage:
     cached_tokens: int = 0
     cache_write_tokens: int = 0
     reasoning_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    audio_tokens: int = 0
+    output_audio_tokens: int = 0
 
     def to_dict(self) -> dict[str, int]:
-        """The usage as JSON; the three details only where they are not 0."""
+        """The usage as JSON; the details only where they are not 0."""
         out = {
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": self.completion_tokens,
             "total_tokens": self.total_tokens,
         }
-        for name in ("cached_tokens", "cache_write_tokens", "reasoning_tokens"):
+        for name in _DETAILS:
             value: int = getattr(self, name)
             if value:
                 out[name] = value
@@ -52,6 +67,9 @@ class Usage:
             self.cached_tokens + other.cached_tokens,
             self.cache_write_tokens + other.cache_write_tokens,
             self.reasoning_tokens + other.reasoning_tokens,
+            self.cache_write_1h_tokens + other.cache_write_1h_tokens,
+            self.audio_tokens + other.audio_tokens,
+            self.output_audio_tokens + other.output_audio_tokens,
         )
 
 
@@ -90,7 +108,8 @@ class ChatCompletionResult:
         latency: Seconds of the successful request; for a stream, until its end.
         time_to_first_token: Seconds until the first token of a stream.
         cost: US dollars; None when the price is unknown.
-        cost_source: Where the price came from; `provider` when the answer itself said its cost.
+        cost_source: Where the price came from; `provider` when the answer itself said its cost, `estimated`
+            when it said no tokens and a budget counts the most that it may have cost.
     """
 
     content: str | None

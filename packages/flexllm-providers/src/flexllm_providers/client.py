@@ -181,6 +181,14 @@ class ProviderClient:
             if response is not None:
                 await response.aclose()
 
+    def output_limit(self, request: ChatRequest) -> int | None:
+        """Tokens that an answer to a request may have at most, as it is sent; None where nothing limits them.
+
+        Raises:
+            ConfigError: The endpoint cannot do what the request asks for.
+        """
+        return self._wire.output_limit(request, self.target)
+
     def read(self, raw: Mapping[str, Any]) -> ChatCompletionResult:
         """The answer in a server's JSON, as `ChatCompletionResult.raw` keeps it.
 

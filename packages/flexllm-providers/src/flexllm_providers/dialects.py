@@ -51,6 +51,7 @@ class Dialect:
         think_tags: Reasoning stands in `<think>` tags inside the content.
         thinking: How thinking is asked for.
         extra_body: Keys that every request gets.
+        thinking_is_limited: The limit of tokens counts the thinking too; otherwise only the answer behind it.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Dialect:
     think_tags: bool = False
     thinking: ThinkingRules = ThinkingRules()
     extra_body: Mapping[str, Any] = field(default_factory=dict)
+    thinking_is_limited: bool = True
 
 
 _SAME: dict[str, str] = {effort: effort for effort in EFFORTS}
@@ -110,6 +112,7 @@ DIALECTS: tuple[Dialect, ...] = (
             "dashscope-us.aliyuncs.com",
             "maas.aliyuncs.com",
         ),
+        thinking_is_limited=False,
         thinking=ThinkingRules(
             off={"enable_thinking": False},
             on={"enable_thinking": True},
@@ -121,6 +124,7 @@ DIALECTS: tuple[Dialect, ...] = (
     Dialect(
         "siliconflow",
         hosts=("siliconflow.cn", "siliconflow.com"),
+        thinking_is_limited=False,
         thinking=ThinkingRules(
             off={"enable_thinking": False},
             on={"enable_thinking": True},

@@ -49,6 +49,8 @@ _CALLER_WORDS = frozenset({"invalid_request_error", "bad_request", "badrequester
 _UNKNOWN_WORDS = frozenset({"model_not_found", "not_found_error", "notfounderror"})
 _CONTEXT_PHRASES = ("context length", "context window", "context size", "prompt is too long", "maximum model length")
 TRANSIENT_STATUSES = frozenset({408, 409, 425, 500, 502, 504, *range(520, 528)})
+_GAVE_UP_STATUSES = frozenset({408, 504, 520, 524})
+"""A gateway lost its patience, or the answer: the model behind it may have worked, and be paid for it."""
 OVERLOAD_STATUSES = frozenset({429, 503, 529})
 BAD_REQUEST_STATUSES = frozenset({400, 413, 415, 422})
 
@@ -113,7 +115,7 @@ def http_error(
         retryable = should == "true"
         if retryable and kind == "refused":
             kind = "transient"
-    return cls(
+    error = cls(
         message,
         endpoint=endpoint,
         model=model,
@@ -126,6 +128,8 @@ def http_error(
         kind=kind,
         fault=fault,
     )
+    error.may_be_billed = status in _GAVE_UP_STATUSES
+    return error
 
 
 def _classify(status: int, facts: ErrorFacts) -> tuple[type[LLMHTTPError], ErrorKind, Fault]:

@@ -77,7 +77,9 @@ def inside_200(
         return unusable(target, request, facts.message, body, kind=kind, code=facts.code, excerpt=False)
     what = f"an error inside HTTP 200, of the kind {status}: {facts.message}"
     text = target.excerpt(body, request.extra_headers.values())
-    return status_error(status, what, facts, text, headers, request, target, now)
+    error = status_error(status, what, facts, text, headers, request, target, now)
+    error.may_be_billed |= status >= 500  # the server had begun, unless it refused the request
+    return error
 
 
 def left_undone(target: Target, request: ChatRequest, what: str, code: str) -> LLMRequestError:

@@ -50,6 +50,7 @@ class Wire:
     decode: Callable[[HttpResponse, ChatRequest, Target, float], ChatCompletionResult]
     decode_error: Callable[[HttpResponse, ChatRequest, Target, float], LLMHTTPError]
     stream_decoder: Callable[[ChatRequest, Target, float], StreamDecoder]
+    output_limit: Callable[[ChatRequest, Target], int | None]
 
 
 # Each wire is loaded when an endpoint speaks it: most programs need one.
@@ -57,24 +58,33 @@ class Wire:
 
 def _openai() -> Wire:
     from flexllm_providers.openai import wire as openai_wire
+    from flexllm_providers.openai.output_limit import output_limit
     from flexllm_providers.openai.stream import OpenAIStreamDecoder
 
     def target(endpoint: EndpointConfig) -> Target:
         refuse_settings(endpoint, "project_id", "location", "api_version")
         return target_from(endpoint, openai_wire.DEFAULT_BASE_URL)
 
-    return Wire(target, openai_wire.encode, openai_wire.decode, openai_wire.decode_error, OpenAIStreamDecoder)
+    return Wire(
+        target, openai_wire.encode, openai_wire.decode, openai_wire.decode_error, OpenAIStreamDecoder, output_limit
+    )
 
 
 def _claude() -> Wire:
     from flexllm_providers.claude import decode as claude_decode
     from flexllm_providers.claude import encode as claude_encode
     from flexllm_providers.claude import errors as claude_errors
+    from flexllm_providers.claude.output_limit import output_limit
     from flexllm_providers.claude.stream import ClaudeStreamDecoder
     from flexllm_providers.claude.target import claude_target_from
 
     return Wire(
-        claude_target_from, claude_encode.encode, claude_decode.decode, claude_errors.decode_error, ClaudeStreamDecoder
+        claude_target_from,
+        claude_encode.encode,
+        claude_decode.decode,
+        claude_errors.decode_error,
+        ClaudeStreamDecoder,
+        output_limit,
     )
 
 
@@ -82,11 +92,17 @@ def _gemini() -> Wire:
     from flexllm_providers.gemini import decode as gemini_decode
     from flexllm_providers.gemini import encode as gemini_encode
     from flexllm_providers.gemini import errors as gemini_errors
+    from flexllm_providers.gemini.output_limit import output_limit
     from flexllm_providers.gemini.stream import GeminiStreamDecoder
     from flexllm_providers.gemini.target import gemini_target_from
 
     return Wire(
-        gemini_target_from, gemini_encode.encode, gemini_decode.decode, gemini_errors.decode_error, GeminiStreamDecoder
+        gemini_target_from,
+        gemini_encode.encode,
+        gemini_decode.decode,
+        gemini_errors.decode_error,
+        GeminiStreamDecoder,
+        output_limit,
     )
 
 
@@ -100,6 +116,7 @@ def _vertex() -> Wire:
         vertex_wire.decode,
         vertex_wire.decode_error,
         vertex_wire.stream_decoder,
+        vertex_wire.output_limit,
     )
 
 

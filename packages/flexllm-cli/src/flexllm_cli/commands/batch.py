@@ -41,6 +41,14 @@ def batch(
     cache_ttl: Annotated[
         float | None, typer.Option("--cache-ttl", min=0, help="Seconds for which a cached answer counts; 0 for ever.")
     ] = None,
+    budget: Annotated[
+        float | None,
+        typer.Option("--budget", min=0, help="US dollars that this run may cost at most; exit code 9 when used up."),
+    ] = None,
+    on_unknown_price: Annotated[
+        Literal["refuse", "ignore"] | None,
+        typer.Option("--on-unknown-price", help="With a budget: refuse to start, or leave such calls out of it."),
+    ] = None,
     temperature: options.Temperature = None,
     max_tokens: options.MaxTokens = None,
     thinking: options.ThinkingText = None,
@@ -141,6 +149,8 @@ def batch(
             track_cost=track_cost,
             cache=cache,
             cache_ttl=cache_ttl,
+            budget=budget,
+            on_unknown_price=on_unknown_price,
             temperature=temperature,
             max_tokens=max_tokens,
             thinking=parse_thinking(thinking) if thinking is not None else None,

@@ -9,14 +9,11 @@ from flexllm_core.results import Usage
 
 
 def decode_usage(usage: object) -> Usage | None:
-    """The normal form of a `usage` object, None when there is none or it holds no counts.
-
-    Writes to the cache are one number here, though those that live for an hour cost more than those
-    that live for five minutes.
-    """
+    """The normal form of a `usage` object, None when there is none or it holds no counts."""
     if not isinstance(usage, dict) or all(type(usage.get(key)) is not int for key in ("input_tokens", "output_tokens")):
         return None  # unknown is not 0
-    written = _count(usage, "cache_creation_input_tokens") or _sum(usage.get("cache_creation"))
+    created = usage.get("cache_creation")
+    written = _count(usage, "cache_creation_input_tokens") or _sum(created)
     read = _count(usage, "cache_read_input_tokens")
     prompt, completion = _count(usage, "input_tokens") + written + read, _count(usage, "output_tokens")
     details = usage.get("output_tokens_details")
@@ -27,6 +24,7 @@ def decode_usage(usage: object) -> Usage | None:
         cached_tokens=read,
         cache_write_tokens=written,
         reasoning_tokens=_count(details, "thinking_tokens") if isinstance(details, dict) else 0,
+        cache_write_1h_tokens=_count(created, "ephemeral_1h_input_tokens") if isinstance(created, dict) else 0,
     )
 
 

@@ -183,5 +183,5 @@ def _without_candidates(
     text = target.excerpt(body, request.extra_headers.values())
     error = status_error(400, what, facts, text, {}, request, target, now)
     assert isinstance(error, ContentFilterError)
-    error.status_code = 200
+    error.status_code, error.may_be_billed = 200, True
     return error

@@ -26,6 +26,17 @@ def decode_usage(usage: object) -> Usage | None:
         total_tokens=total or prompt + candidates + thoughts,
         cached_tokens=cached,
         reasoning_tokens=thoughts,
+        audio_tokens=_audio(usage.get("promptTokensDetails")),
+        output_audio_tokens=_audio(usage.get("candidatesTokensDetails")),
+    )
+
+
+def _audio(details: object) -> int:
+    """The tokens of sound among the counts by modality."""
+    return sum(
+        _count(each.get("tokenCount"))
+        for each in (details if isinstance(details, list) else ())
+        if isinstance(each, dict) and each.get("modality") == "AUDIO"
     )
 
 

@@ -36,7 +36,8 @@ def decode_usage(usage: object) -> Usage | None:
     if len(usage) == len(_COUNTS) and total:
         return Usage(prompt, completion, total)  # nothing else is said: what most local servers send
     prompt_details = _details(usage, "prompt_tokens_details")
-    reasoning = _count(_details(usage, "completion_tokens_details"), "reasoning_tokens")
+    completion_details = _details(usage, "completion_tokens_details")
+    reasoning = _count(completion_details, "reasoning_tokens")
     if reasoning and total == prompt + completion + reasoning:
         completion += reasoning
     return Usage(
@@ -46,6 +47,8 @@ def decode_usage(usage: object) -> Usage | None:
         cached_tokens=_count(prompt_details, "cached_tokens") or _count(usage, "prompt_cache_hit_tokens"),
         cache_write_tokens=_count(prompt_details, "cache_write_tokens"),
         reasoning_tokens=reasoning,
+        audio_tokens=_count(prompt_details, "audio_tokens"),
+        output_audio_tokens=_count(completion_details, "audio_tokens"),
     )
 
 

@@ -33,6 +33,7 @@ def timeout_error(phase: TimeoutPhase, seconds: float | None, endpoint: str) -> 
     """The error for a phase that took longer than its limit of `seconds`."""
     error = LLMTimeoutError(_PHASE_TEXTS[phase].format(endpoint=endpoint, seconds=seconds or 0.0), endpoint=endpoint)
     error.phase = phase
+    error.may_be_billed = phase != "connect"
     return error
 
 
@@ -57,9 +58,11 @@ def connect_failed(endpoint: str, cause: BaseException, *, via: str | None = Non
     untrusted = isinstance(found, ssl.SSLCertVerificationError)
     kind: ErrorKind = "refused" if untrusted else "transient"
     through = f" through the proxy {via}" if via else ""
-    return LLMConnectionError(
+    error = LLMConnectionError(
         f"could not connect to {endpoint}{through}: {explain(found or cause)}", endpoint=endpoint, kind=kind
     )
+    error.may_be_billed = False
+    return error
 
 
 def too_large(endpoint: str, limit: int, status: int) -> LLMResponseError:

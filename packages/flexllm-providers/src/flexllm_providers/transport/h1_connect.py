@@ -77,7 +77,9 @@ class Connector:
                 raise transport_errors.connect_failed(label, error) from error
             if connect_at < total_at:
                 raise transport_errors.timeout_error("connect", timeouts.connect, label) from None
-            raise transport_errors.timeout_error("total", timeouts.total, label) from None
+            late = transport_errors.timeout_error("total", timeouts.total, label)
+            late.may_be_billed = False  # nothing was sent
+            raise late from None
 
     def close(self) -> None:
         """Give up the look-ups under way."""

@@ -54,8 +54,10 @@ def _proxy_refused(error: httpx.ProxyError, label: str, via: str | None) -> LLMC
     reason = f"HTTP status {status[1]}" if status else text
     # The proxy's opinion of us (407, 403) stays; its view of the server (502, 504) may change.
     stays = status is not None and status[1].startswith("4")
-    return LLMConnectionError(
+    refused = LLMConnectionError(
         f"the proxy {via} refused the connection to {label}: {reason}",
         endpoint=label,
         kind="refused" if stays else "transient",
     )
+    refused.may_be_billed = False
+    return refused

@@ -8,10 +8,12 @@ from flexllm_core.results import ChatCompletionResult
 from flexllm_providers.claude import decode as claude_decode
 from flexllm_providers.claude import encode as claude_encode
 from flexllm_providers.claude import errors as claude_errors
+from flexllm_providers.claude.output_limit import output_limit as claude_output_limit
 from flexllm_providers.claude.stream import ClaudeStreamDecoder
 from flexllm_providers.gemini import decode as gemini_decode
 from flexllm_providers.gemini import encode as gemini_encode
 from flexllm_providers.gemini import errors as gemini_errors
+from flexllm_providers.gemini.output_limit import output_limit as gemini_output_limit
 from flexllm_providers.gemini.stream import GeminiStreamDecoder
 from flexllm_providers.http import HttpRequest, HttpResponse
 from flexllm_providers.target import Target
@@ -45,3 +47,9 @@ def stream_decoder(request: ChatRequest, target: Target, now: float) -> ClaudeSt
     """The decoder of the model's own stream."""
     decoder = ClaudeStreamDecoder if is_claude(request, target) else GeminiStreamDecoder
     return decoder(request, target, now)
+
+
+def output_limit(request: ChatRequest, target: Target) -> int | None:
+    """How many tokens the answer may have at most; None where nothing limits them."""
+    limit = claude_output_limit if is_claude(request, target) else gemini_output_limit
+    return limit(request, target)

@@ -20,7 +20,9 @@ def test_the_documented_answer(wire: Any) -> None:
     assert (result.content, result.reasoning_content, result.finish_reason) == ("Good evening.", None, "stop")
     assert (result.model, result.response_id) == ("claude-opus-5-5", "msg_01")
     assert (result.provider, result.endpoint, result.tool_calls) == ("claude", "e", ())
-    assert result.usage == Usage(3207, 44, 3251, cached_tokens=3000, cache_write_tokens=200, reasoning_tokens=31)
+    assert result.usage == Usage(
+        3207, 44, 3251, cached_tokens=3000, cache_write_tokens=200, reasoning_tokens=31, cache_write_1h_tokens=50
+    )
     assert result.raw is None
     assert wire.read(wire.data("answer.json"), ChatRequest([], "m", keep_raw=True)).raw == wire.data("answer.json")
 
@@ -205,7 +207,7 @@ def test_blocks_that_no_server_would_take_back_are_dropped(wire: Any) -> None:
         (
             {"input_tokens": 1, "output_tokens": 1}
             | {"cache_creation": {"ephemeral_5m_input_tokens": 2, "ephemeral_1h_input_tokens": 3, "x": None}},
-            Usage(6, 1, 7, cache_write_tokens=5),
+            Usage(6, 1, 7, cache_write_tokens=5, cache_write_1h_tokens=3),
         ),
     ],
 )
