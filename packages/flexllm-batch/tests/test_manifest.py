@@ -74,7 +74,8 @@ async def test_a_run_is_described(run: Any, manifest: Any, tmp_path: Path) -> No
     assert found["inputs"] == [source]
     assert (found["model"], found["params"]["temperature"]) == ("m", 0.5)
     assert found["endpoints"][0]["base_url"] == "http://host/v1"
-    assert found["prices"] == {"m @ http://host/v1": {"input": 1.0, "output": 2.0, "source": "config"}}
+    kinds = {"input": 1.0, "output": 2.0, "cached": 1.0, "cache_write": 1.0}
+    assert found["prices"] == {"m @ http://host/v1": {**kinds, "source": "config"}}
     assert {"python", "flexllm-batch"} <= set(found["versions"])
     assert found["started"] <= found["ended"]
     assert (found["outcome"], found["total"], found["ok"], found["left"]) == ("complete", 3, 3, 0)
