@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -13,6 +14,9 @@ from flexllm_mock.fixture_files import FixtureError
 MatchBy = Literal["messages", "user"]
 """Whether fixtures match whole conversations, or the text of the last user message."""
 
+# What flexllm puts before the words of the server: the endpoint and the status.
+_OWN_WORDS = re.compile(r"^\S+: HTTP \d{3}: ")
+_ID_HEADERS = ("x-request-id", "request-id")
 _NEVER_ASKED = ("InputError", "MediaError")
 
 
@@ -101,5 +105,10 @@ def _failure(error: object) -> dict[str, Any] | None:
         return {"disconnect": "before"}  # whatever it was, no answer came
     step: dict[str, Any] = {"status": status}
     if isinstance(message, str) and message:
-        step["error"] = {"message": message}
+        step["error"] = {"message": _OWN_WORDS.sub("", message, count=1)}
+        if isinstance(error.get("code"), str):
+            step["error"]["code"] = error["code"]
+    mark = error.get("request_id")
+    if isinstance(mark, str) and mark.isascii() and mark.isprintable():
+        step["headers"] = dict.fromkeys(_ID_HEADERS, mark)
     return step
