@@ -15,13 +15,14 @@ from flexllm_mock.config import API_KEY_VARIABLE, MockConfig
 from flexllm_mock.serving import Signals, fail, serve
 from flexllm_mock.verdict_options import add_fail_on, conclude
 
-_SUBCOMMANDS = {
+SUBCOMMANDS = {
     "fixtures": "flexllm_mock.fixtures_command",
     "lint": "flexllm_mock.lint_command",
     "record": "flexllm_mock.record_command",
     "replay": "flexllm_mock.replay_command",
     "verdict": "flexllm_mock.verdict_command",
 }
+"""What the first argument may be, and the module with the `main` and the `build_parser` of each."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,8 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rule has failed; wrong options exit with 2.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    if arguments and arguments[0] in _SUBCOMMANDS:
-        subcommand: Callable[[Sequence[str]], int] = import_module(_SUBCOMMANDS[arguments[0]]).main
+    if arguments and arguments[0] in SUBCOMMANDS:
+        subcommand: Callable[[Sequence[str]], int] = import_module(SUBCOMMANDS[arguments[0]]).main
         return subcommand(arguments[1:])
     parser = build_parser()
     return run(parser, parser.parse_args(arguments))
@@ -80,7 +81,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="flexllm-mock",
         description="A deterministic mock LLM server for tests and CI. Prints one JSON line with its url when ready.",
-        epilog=f"Commands besides serving: {', '.join(_SUBCOMMANDS)}; `flexllm-mock COMMAND --help` describes each.",
+        epilog=f"Commands besides serving: {', '.join(SUBCOMMANDS)}; `flexllm-mock COMMAND --help` describes each.",
     )
     add = parser.add_argument
     add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
