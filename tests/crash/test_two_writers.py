@@ -7,12 +7,14 @@ import signal
 
 def test_the_second_writer_is_refused_and_the_first_is_unharmed(start_mock, cli, files, wait_until):
     """The second stops with exit code 5 and the first's process id, before it sends anything."""
-    mock = start_mock("--delay", "0.1")
+    mock = start_mock()
+    mock.post("/__mock__/faults", [{"delay": 1.0}])
     files.write_input([{"q": f"question {number}"} for number in range(60)])
-    command = ("batch", files.input, "-o", files.output, "-m", "m", "--base-url", mock.base_url, "-c", 5)
+    command = ("batch", files.input, "-o", files.output, "-m", "m", "--base-url", mock.base_url, "-c", 2)
     first = cli.start(*command)
-    wait_until(lambda: mock.requests() > 5, "the first run's requests")
+    wait_until(lambda: mock.requests() > 2, "the first run's requests")
     second = cli(*command)
+    mock.post("/__mock__/faults", [])  # the first run was slow for as long as the second needed
     _, errors = first.communicate(timeout=60)
     assert second.returncode == 5
     assert str(first.pid) in second.stderr
