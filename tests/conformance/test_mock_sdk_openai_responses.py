@@ -253,6 +253,35 @@ def test_faults_are_understood(flexllm_mock: MockServer, client: Any) -> None:
         assert stream.get_final_response().output_text == "No 🙂"
 
 
+@pytest.mark.parametrize(
+    ("answer", "kinds"),
+    [
+        ({"refusal": "I cannot."}, ["refusal"]),
+        ({"thinking": "Hm.", "text": "So.", "finish_reason": "length"}, ["reasoning", "output_text"]),
+        (
+            {"text": "Wait.", "tool_calls": [{"name": "f", "arguments": {"a": 1}}, {"name": "g"}]},
+            ["output_text", "function_call", "function_call"],
+        ),
+        ({"finish_reason": "content_filter"}, ["output_text"]),
+    ],
+)
+def test_prescribed_answers_are_valid(flexllm_mock_server_factory: Any, answer: Any, kinds: list[str]) -> None:
+    """Refusals, thoughts, and texts with calls satisfy the types too, whole and as events."""
+    server = flexllm_mock_server_factory(fixtures=[{"answer": answer}])
+    with openai.OpenAI(base_url=server.base_url, api_key="k", max_retries=0) as client:
+        whole = strict(Response, client.responses.with_raw_response.create(**BASE).text)
+        with client.responses.with_streaming_response.create(**BASE, stream=True) as streamed:
+            events = events_of(streamed.read().decode())
+    assert events[-1].response == whole
+    assert [item.content[0].type if item.type == "message" else item.type for item in whole.output] == kinds
+    assert [event.item for event in events if event.type == "response.output_item.done"] == whole.output
+    if "refusal" in answer:
+        deltas = [event.delta for event in events if event.type == "response.refusal.delta"]
+        assert "".join(deltas) == answer["refusal"]
+    if "finish_reason" in answer:
+        assert (whole.status, events[-1].type) == ("incomplete", "response.incomplete")
+
+
 async def test_async_client(flexllm_mock: MockServer) -> None:
     """The asynchronous client gets the same answers."""
     async with openai.AsyncOpenAI(base_url=flexllm_mock.base_url, api_key="k", max_retries=0) as client:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from flexllm_mock.asgi import ApiError, ApiRequest, Reply
 from flexllm_mock.config import MockConfig
@@ -31,13 +31,22 @@ _LEFT = {
 }
 
 
+class _Usage(NamedTuple):
+    """The tokens of an answer."""
+
+    input: int = 0
+    output: int = 0
+    cached: int = 0
+    reasoning: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class _Done:
     """One finished line as it stands in a file; `failed` lines go into the error file."""
 
     line: bytes
     failed: bool
-    usage: dict[str, Any]
+    usage: _Usage
 
 
 @dataclass(slots=True)
@@ -134,15 +143,15 @@ class BatchesEndpoint(OpenAIErrors):
         elif reply.broken:
             reply = self.refuse(row, ApiError(500, "The server had an error while processing your request."))
         document = reply.body.decode("utf-8", "replace")
-        usage: object = None
+        usage = _Usage()
         try:
             parsed = json.loads(document)
-            usage = parsed.get("usage") if isinstance(parsed, dict) else None
+            usage = _usage(parsed.get("usage")) if isinstance(parsed, dict) else usage
         except ValueError:  # a fault can have a body of any shape
             document = string(document)
         response = f'{{"status_code":{reply.status},"request_id":"{reply.request_id.decode()}","body":{document}}}'
         text = f'{{"id":"{mark}","custom_id":{string(line.custom_id)},"response":{response},"error":null}}\n'
-        return _Done(text.encode(), reply.status != 200, usage if isinstance(usage, dict) else {})
+        return _Done(text.encode(), reply.status != 200, usage)
 
     def _shown(self, batch: Batch) -> dict[str, Any]:
         if batch.final is not None:
@@ -172,7 +181,7 @@ class BatchesEndpoint(OpenAIErrors):
                 "completed": len(done) - failed,
                 "failed": failed,
             },
-            "usage": _total_usage([each.usage for each in done]) if state in ENDED else None,
+            "usage": _total_usage(done) if state in ENDED else None,
             "metadata": batch.request.get("metadata"),
         }
         if state in ENDED:
@@ -225,27 +234,31 @@ def _times(job: Job[_Done], state: State, *, begun: bool) -> dict[str, int | Non
     }
 
 
-def _total_usage(usages: list[dict[str, Any]]) -> dict[str, Any]:
-    """Add up the usage of all answers, whichever of OpenAI's endpoints they come from."""
-    total = {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0}
-    cached = reasoning = 0
-    for usage in usages:
-        for name in total:
-            old = {"input_tokens": "prompt_tokens", "output_tokens": "completion_tokens"}.get(name, name)
-            total[name] += _number(usage, name) or _number(usage, old)
-        cached += _number(usage.get("prompt_tokens_details") or usage.get("input_tokens_details"), "cached_tokens")
-        details = usage.get("completion_tokens_details") or usage.get("output_tokens_details")
-        reasoning += _number(details, "reasoning_tokens")
-    return {
-        **total,
-        "input_tokens_details": {"cached_tokens": cached},
-        "output_tokens_details": {"reasoning_tokens": reasoning},
-    }
+def _usage(given: object) -> _Usage:
+    """Read the usage of an answer, whichever of OpenAI's endpoints it comes from."""
+    usage = given if isinstance(given, dict) else {}
+    return _Usage(
+        _number(usage, "input_tokens") or _number(usage, "prompt_tokens"),
+        _number(usage, "output_tokens") or _number(usage, "completion_tokens"),
+        _number(usage.get("input_tokens_details") or usage.get("prompt_tokens_details"), "cached_tokens"),
+        _number(usage.get("output_tokens_details") or usage.get("completion_tokens_details"), "reasoning_tokens"),
+    )
 
 
 def _number(values: object, name: str) -> int:
     value = values.get(name) if isinstance(values, dict) else None
     return value if isinstance(value, int) else 0
+
+
+def _total_usage(done: list[_Done]) -> dict[str, Any]:
+    total = _Usage(*[sum(column) for column in zip(*[each.usage for each in done], strict=True)])
+    return {
+        "input_tokens": total.input,
+        "input_tokens_details": {"cached_tokens": total.cached},
+        "output_tokens": total.output,
+        "output_tokens_details": {"reasoning_tokens": total.reasoning},
+        "total_tokens": total.input + total.output,
+    }
 
 
 def _check_metadata(payload: dict[str, Any]) -> None:
