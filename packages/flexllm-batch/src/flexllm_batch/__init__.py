@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from flexllm_batch.cost_tracking import (
         CostTrackerConfig,
     )
+    from flexllm_batch.diff import (
+        OutputDiff,
+        diff_outputs,
+    )
     from flexllm_batch.items import (
         BatchItem,
         BatchResult,
@@ -69,11 +73,13 @@ __all__ = [
     "LLMClient",
     "Ledger",
     "Limited",
+    "OutputDiff",
     "Rates",
     "ResponseCacheConfig",
     "RowShape",
     "RunStats",
     "Survey",
+    "diff_outputs",
     "price_of",
 ]
 
@@ -86,6 +92,10 @@ _HOMES = {
     "flexllm_batch.client": ("LLMClient",),
     "flexllm_batch.cost": ("CostReport",),
     "flexllm_batch.cost_tracking": ("CostTrackerConfig",),
+    "flexllm_batch.diff": (
+        "OutputDiff",
+        "diff_outputs",
+    ),
     "flexllm_batch.items": (
         "BatchItem",
         "BatchResult",

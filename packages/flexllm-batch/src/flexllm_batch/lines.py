@@ -132,9 +132,10 @@ def is_output_line(value: object) -> bool:
         and type(value.get("index")) is int
         and value.get("status") in ("success", "error")
         and "output" in value
-        and (value["status"] == "error" or _is_key(value.get("key")))
+        and (value["status"] == "error" or is_key(value.get("key")))
     )
 
 
-def _is_key(key: object) -> bool:
+def is_key(key: object) -> bool:
+    """Whether this is the fingerprint of a request."""
     return isinstance(key, str) and _KEY.fullmatch(key) is not None

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from flexllm_cli.commands import ask, batch, cache, init, list_models, mock, version
+from flexllm_cli.commands import ask, batch, cache, diff, init, list_models, mock, version
 from flexllm_cli.terminal import fail
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
 app.command("ask")(ask.ask)
 app.command("batch")(batch.batch)
 app.add_typer(cache.app, name="cache")
+app.command("diff")(diff.diff)
 app.command("list")(list_models.list_models)
 app.command("init")(init.init)
 app.command("mock", context_settings=mock.CONTEXT, add_help_option=False)(mock.mock)
