@@ -143,7 +143,7 @@ def diff_outputs(
     for output in (old, new):
         if output.unreadable and not output.offsets.count:
             raise InputError("is no output of flexllm batch", source=str(output.path))
-    chosen: Identity = by or next((each for each in IDENTITIES if _aligns(old, new, each)), "index")
+    chosen = by if by is not None else next((each for each in IDENTITIES if _aligns(old, new, each)), IDENTITIES[-1])
     diff = OutputDiff(chosen)
     index = AnswerIndex()
     for offset, line in old.lines():
