@@ -6,7 +6,10 @@ import json
 import os
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from flexllm_mock.conversation import read_conversation
 from flexllm_mock.fixture_files import FixtureError
 
 
@@ -20,6 +23,40 @@ def answer(text="scripted", **match):
 
 
 WEATHER = {"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object"}}}
+NAMES = st.sampled_from(
+    [
+        "messages",
+        "contents",
+        "input",
+        "prompt",
+        "system",
+        "systemInstruction",
+        "instructions",
+        "tools",
+        "functionDeclarations",
+        "role",
+        "content",
+        "parts",
+        "text",
+        "type",
+        "tool_calls",
+        "function",
+        "functionCall",
+        "functionResponse",
+        "response",
+        "name",
+        "arguments",
+        "args",
+        "image_url",
+        "url",
+        "source",
+        "data",
+        "inlineData",
+        "output",
+        "result",
+        "thought",
+    ]
+)
 CALL = {"name": "get_weather", "arguments": {"city": "Paris"}, "id": "call_1"}
 
 
@@ -143,6 +180,32 @@ def test_text_on_completions(serve, stream):
     reply = client.post("/v1/completions", {"model": "mock", "prompt": "Once", "stream": stream})
     texts = [each["choices"][0]["text"] for each in (reply.events if stream else [reply.json])]
     assert "".join(texts) == "there was a mock."
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_text_thinking_and_calls_on_responses(serve, stream):
+    """As the items of a response, and the conversation is found in its input."""
+    messages = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hello there"}]
+    rule = {"match": {"messages": messages}, "answer": {"text": "Hi.", "tool_calls": [CALL], "model": "m-2026"}}
+    client = serve(fixtures=[rule])
+    item = {"role": "user", "content": [{"type": "input_text", "text": "Hello there"}]}
+    body = {"model": "mock", "instructions": "Be kind.", "input": [item], "stream": stream}
+    reply = client.post("/v1/responses", body)
+    response = reply.json if not stream else None
+    if stream:
+        data = [line.removeprefix("data: ") for line in reply.body.decode().split("\n") if line.startswith("data: {")]
+        response = json.loads(data[-1])["response"]
+    message, call = response["output"]
+    assert message["content"][0]["text"] == "Hi."
+    assert (call["call_id"], call["name"], call["arguments"]) == ("call_1", "get_weather", '{"city":"Paris"}')
+    assert response["model"] == "m-2026"
+
+
+def test_embeddings_are_not_answered_with_text(serve, client):
+    """A text has no place there; a status has."""
+    body = {"model": "mock", "input": "Hello"}
+    assert serve(fixtures=[answer()]).post("/v1/embeddings", body).body == client.post("/v1/embeddings", body).body
+    assert serve(fixtures=[{"status": 503}]).post("/v1/embeddings", body).status == 503
 
 
 def test_usage_is_reported_as_prescribed(serve):
@@ -362,6 +425,30 @@ def test_broken_fixtures_do_not_start(serve, tmp_path):
     first, second = str(caught.value).splitlines()
     assert first.startswith(f"{file}:2: match.user_regex: bad regular expression")
     assert second.startswith(f"{file}:2: answer: must be an object")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(NAMES, JSON, max_size=5))
+def test_any_body_can_be_read(payload):
+    """Whatever is in it: what is wrong with a request is for its endpoint to say."""
+    conversation = read_conversation(payload)
+    assert isinstance(conversation.last_user, str)
+    assert len(conversation.key) == 16
+    assert all(isinstance(name, str) for name in conversation.tools)
+
+
+@pytest.mark.parametrize("depth", [300, 900, 20_000])
+def test_a_body_that_nests_deeply(serve, depth):
+    """Is answered or refused, and does no harm."""
+    body = b'{"model":"m","messages":[{"role":"user","content":' + b"[" * depth + b"]" * depth + b"}]}"
+    client = serve(fixtures=[answer(user="x"), answer(messages=[])], qa={"a": "b"})
+    assert client.post("/v1/chat/completions", body).status in (200, 400)
 
 
 def test_many_rules_are_looked_up(serve):

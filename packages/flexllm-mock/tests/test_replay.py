@@ -424,6 +424,15 @@ def test_bodies_that_are_no_json_are_compared_as_text():
     assert one.body == "a=1"
 
 
+@pytest.mark.parametrize("depth", [300, 900, 20_000])
+def test_a_body_that_nests_deeply_is_not_recorded(serve, record, depth):
+    """It gets the 404 of any other."""
+    with record(serve().server.url) as recorder:
+        recorder.chat(content=[[]])
+    body = b'{"model":"m","messages":[{"role":"user","content":' + b"[" * depth + b"]" * depth + b"}]}"
+    assert serve(replay=recorder.file).post("/v1/chat/completions", body).error["code"] == "not_recorded"
+
+
 def test_differences():
     """Every place, with missing ones, and types that are not the same."""
     found = list(differences({"a": [1, {"b": 2}], "c": 1}, {"a": [1, {"b": 3}, 4], "c": True}))

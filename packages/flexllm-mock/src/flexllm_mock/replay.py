@@ -43,7 +43,11 @@ class Replay:
         asked = recorded_request(request, secrets_of(request.headers, request.query))
         exchanges = self._exchanges.get(asked.digest)
         if exchanges is None:
-            raise ApiError(404, f"Not in the recording. {self._nearest(asked)}", code="not_recorded")
+            try:
+                nearest = self._nearest(asked)
+            except RecursionError:
+                nearest = "Its body nests too deeply to be compared."
+            raise ApiError(404, f"Not in the recording. {nearest}", code="not_recorded")
         used = self._used.get(asked.digest, 0)
         self._used[asked.digest] = used + 1
         response = exchanges[min(used, len(exchanges) - 1)].response
