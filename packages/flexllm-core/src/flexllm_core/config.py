@@ -32,6 +32,8 @@ class BatchConfig(BaseModel):
     Attributes:
         concurrency: Rows in flight.
         max_qps: Requests per second for each endpoint.
+        max_tpm: Tokens per minute, input and output together, for each endpoint.
+        adaptive: Learn lower limits from the endpoints' answers.
         timeout: Seconds for each attempt.
         retry_times: Retries after the first attempt of a row.
         cache: Use the response cache.
@@ -51,6 +53,8 @@ class BatchConfig(BaseModel):
 
     concurrency: int | None = Field(default=None, ge=1)
     max_qps: float | None = Field(default=None, gt=0)
+    max_tpm: float | None = Field(default=None, gt=0)
+    adaptive: bool | None = None
     timeout: float | None = Field(default=None, gt=0)
     retry_times: int | None = Field(default=None, ge=0)
     cache: bool = False

@@ -53,6 +53,11 @@ class EndpointConfig(BaseModel):
         api_key: The key; `EMPTY` or nothing for local servers.
         concurrency_limit: Requests in flight at most.
         max_qps: Requests per second at most.
+        max_tpm: Tokens per minute at most, input and output together.
+        max_input_tpm: Input tokens per minute at most.
+        max_output_tpm: Output tokens per minute at most.
+        adaptive: Learn lower limits from the endpoint's answers; on by default.
+        min_concurrency: The least that is learnt for the requests in flight; 1 by default.
         timeout: Seconds for each attempt.
         retry_times: Retries after the first attempt of a call.
         project_id: Google Cloud project, for Vertex AI; by default GOOGLE_CLOUD_PROJECT.
@@ -77,6 +82,11 @@ class EndpointConfig(BaseModel):
     api_key: SecretStr | None = None
     concurrency_limit: int | None = Field(default=None, ge=1)
     max_qps: float | None = Field(default=None, gt=0)
+    max_tpm: float | None = Field(default=None, gt=0)
+    max_input_tpm: float | None = Field(default=None, gt=0)
+    max_output_tpm: float | None = Field(default=None, gt=0)
+    adaptive: bool | None = None
+    min_concurrency: int | None = Field(default=None, ge=1)
     timeout: float | None = Field(default=None, gt=0)
     retry_times: int | None = Field(default=None, ge=0)
     project_id: str | None = None
