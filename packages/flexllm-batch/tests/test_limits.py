@@ -11,10 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flexllm_batch.limits import MAX_PAUSE, Limited
+from flexllm_batch.limits.gate import MAX_PAUSE
+from flexllm_batch.limits.limited import Limited
 from flexllm_core.errors import ConfigError, LLMRequestError, RateLimitError, ServerError
 from flexllm_core.requests import ChatRequest
-from flexllm_core.results import ChatCompletionResult, StreamEvent
+from flexllm_core.results import ChatCompletionResult, StreamEvent, Usage
 from flexllm_providers.retry import Retrying, RetryPolicy
 
 RunVirtual = Callable[[Coroutine[Any, Any, Any]], Any]
@@ -104,7 +105,7 @@ def test_slots_are_handed_over_first_come_first_served(run_virtual: RunVirtual) 
 @pytest.mark.parametrize("max_qps", [0.25, 0.5, 1, 2, 3, 7.5, 20, 333])
 @pytest.mark.parametrize("seconds", [0.0, 0.7])
 def test_no_second_has_more_requests_than_the_rate(run_virtual: RunVirtual, max_qps: float, seconds: float) -> None:
-    """Whatever the rate, evenly spaced, and no slower than the rate admits."""
+    """Whatever the rate, evenly spaced, and slower than the rate admits by what networks may distort."""
     rows = min(200, max(8, int(max_qps * 5)))
     server = Server(seconds)
 
@@ -115,7 +116,7 @@ def test_no_second_has_more_requests_than_the_rate(run_virtual: RunVirtual, max_
 
     took = run_virtual(main())
     assert busiest(server.times, max(1.0, 1 / max_qps)) <= max(1, -(-max_qps // 1))
-    assert took == pytest.approx((rows - 1) / max_qps, rel=0.01)
+    assert took == pytest.approx((rows - 1) / max_qps, rel=0.03)
 
 
 def test_retries_pass_the_rate_limit_too(run_virtual: RunVirtual) -> None:
@@ -141,22 +142,24 @@ def test_a_pause_between_requests_gives_no_right_to_a_burst(run_virtual: RunVirt
     run_virtual(main())
     assert busiest(server.times) == 4
     gaps = [later - earlier for earlier, later in zip(server.times, server.times[1:], strict=False)]
-    assert min(gaps) == pytest.approx(0.25)
+    assert min(gaps) >= 0.25
 
 
 def test_late_timers_put_no_second_above_the_rate(run_virtual: RunVirtual, monkeypatch: pytest.MonkeyPatch) -> None:
     """Real timers are late by milliseconds, one more than the other; what was really sent counts."""
-    dice, real_sleep = random.Random(1), asyncio.sleep
+    dice = random.Random(1)
 
-    async def late_sleep(delay: float, *args: Any) -> Any:
-        return await real_sleep(delay + (dice.random() * 0.004 if delay > 0 else 0), *args)
+    async def main(limited: Limited, rows: int) -> None:
+        loop = asyncio.get_running_loop()
+        call_at = loop.call_at
+        late = lambda when, *args, **options: call_at(when + dice.random() * 0.004, *args, **options)  # noqa: E731
+        monkeypatch.setattr(loop, "call_at", late)
+        await ask_all(limited, rows)
 
     for max_qps in (2, 10, 100):
         server = Server()
-        monkeypatch.setattr(asyncio, "sleep", late_sleep)
-        run_virtual(ask_all(Limited(server, concurrency=1000, max_qps=max_qps), max_qps * 10))
-        monkeypatch.setattr(asyncio, "sleep", real_sleep)
-        assert busiest(server.times) == max_qps
+        run_virtual(main(Limited(server, concurrency=1000, max_qps=max_qps), max_qps * 10))
+        assert 0.98 * max_qps <= busiest(server.times) <= max_qps
         assert server.times[-1] - server.times[0] < 10.3, "late timers are caught up with"
 
 
@@ -187,14 +190,13 @@ def test_a_later_and_longer_pause_wins_and_a_shorter_one_does_not(run_virtual: R
         await ask_all(limited, 3)
 
     run_virtual(main())
-    paused_until = server.times[1] + 0.5 + 20.0
-    assert all(time == pytest.approx(paused_until) for time in server.times[3:])
+    told_at = server.times[1] + 0.5
+    assert all(20.0 <= time - told_at <= 22.0 for time in server.times[3:])
 
 
 @pytest.mark.parametrize(
     "error",
     [
-        RateLimitError("too long", retry_after=MAX_PAUSE + 1),
         RateLimitError("never", retry_after=60, retryable=False),
         RateLimitError("no word of it"),
     ],
@@ -252,8 +254,7 @@ def test_cancelled_waiters_never_leak_a_slot(
         server.peak = 0
         await ask_all(limited, limit * 2)
         assert server.peak == (limit if max_qps is None else server.peak)
-        gate = limited._gate()
-        assert (gate.in_flight, [waiter for waiter in gate.waiters if not waiter.done()]) == (0, [])
+        assert (limited.gate.in_flight, limited.gate.waiting) == (0, 0)
 
     run_virtual(main())
 
@@ -268,7 +269,7 @@ def test_a_slot_handed_over_in_the_moment_of_a_cancellation_is_passed_on(run_vir
         first.add_done_callback(lambda _: second.cancel())
         await asyncio.wait([first, second, third])
         assert (second.cancelled(), third.cancelled()) == (True, False)
-        assert limited._gate().in_flight == 0
+        assert limited.gate.in_flight == 0
 
     run_virtual(main())
 
@@ -322,7 +323,7 @@ def test_a_429_of_a_stream_pauses_everybody(run_virtual: RunVirtual) -> None:
         await limited.complete(request())
 
     run_virtual(main())
-    assert server.times[1] - server.times[0] == pytest.approx(7.0)
+    assert 7.0 <= server.times[1] - server.times[0] <= 7.7
 
 
 @pytest.mark.parametrize(("concurrency", "max_qps"), [(0, None), (-1, None), (1, 0.0), (1, -2.0), (1, float("nan"))])
@@ -330,3 +331,80 @@ def test_limits_that_let_nothing_through_are_refused(concurrency: int, max_qps: 
     """They would wait for ever."""
     with pytest.raises(ConfigError):
         Limited(Server(), concurrency=concurrency, max_qps=max_qps)
+
+
+def test_a_pause_that_is_too_long_is_an_error_for_all_at_once(run_virtual: RunVirtual) -> None:
+    """Nobody waits for hours and nobody asks again meanwhile: the error says when to come back."""
+    server = Server(0.1, lambda number: RateLimitError("HTTP 429", retry_after=3600.0) if number == 1 else None)
+    limited = Limited(server, concurrency=1)
+
+    async def main() -> None:
+        errors = await ask_all(Retrying(limited), 20)
+        assert [type(error) for error in errors] == [RateLimitError] * 20
+        assert "come back in 3,600 s" in str(errors[5])
+        assert not errors[5].retryable
+        assert len(server.times) == 1
+        await asyncio.sleep(3600)
+        await limited.complete(request())
+
+    run_virtual(main())
+    assert MAX_PAUSE < 3600
+
+
+def spent(server: Server, tokens: Callable[[str], int], window: float) -> int:
+    """The most tokens in any window of so many seconds."""
+    sizes = [tokens(text) for text in server.order]
+    pairs = list(zip(server.times, sizes, strict=True))
+    return max(sum(size for time, size in pairs if start <= time < start + window - 1e-6) for start, _ in pairs)
+
+
+@pytest.mark.parametrize("kind", ["max_tpm", "max_input_tpm", "max_output_tpm"])
+def test_no_second_has_more_tokens_than_its_share_and_one_row(run_virtual: RunVirtual, kind: str) -> None:
+    """6,000 a minute are 100 a second; what the answers say corrects what was thought."""
+    server = TokenServer()
+    limited = Limited(server, concurrency=100, **{kind: 6000})
+    run_virtual(ask_all(limited, 400))
+    sizes = {"max_tpm": 60, "max_input_tpm": 20, "max_output_tpm": 40}
+    assert spent(server, lambda _: sizes[kind], 1.0) <= 100 + sizes[kind]
+    took = server.times[-1] - server.times[0]
+    assert took == pytest.approx(399 * sizes[kind] / 100, rel=0.1)
+
+
+def test_a_row_larger_than_a_minute_passes_and_the_others_wait_for_it(run_virtual: RunVirtual) -> None:
+    """It takes as many minutes as it needs, and never waits for ever."""
+    server = TokenServer()
+    limited = Limited(server, concurrency=10, max_input_tpm=600)
+
+    async def main() -> None:
+        await limited.complete(request("x" * 4 * 3000))
+        await limited.complete(request("small"))
+
+    run_virtual(main())
+    assert server.times[1] - server.times[0] == pytest.approx(300, rel=0.05)
+
+
+class TokenServer(Server):
+    """Answers with a usage: a token for each 4 characters and at least 20, and 40 tokens of output."""
+
+    async def complete(self, request: ChatRequest) -> ChatCompletionResult:
+        await super().complete(request)
+        size = max(20, len(request.messages[-1]["content"]) // 4)
+        return ChatCompletionResult("ok", usage=Usage(size, 40, size + 40))
+
+
+def test_streams_obey_and_correct_the_limit_of_tokens(run_virtual: RunVirtual) -> None:
+    """They pass the same gate."""
+    server = TokenServer()
+    limited = Limited(server, concurrency=10, max_output_tpm=600)
+
+    async def one() -> None:
+        async for _ in limited.stream(request()):
+            pass
+
+    async def main() -> None:
+        for _ in range(20):
+            await one()
+
+    run_virtual(main())
+    gaps = [later - earlier for earlier, later in zip(server.times[2:], server.times[3:], strict=False)]
+    assert gaps == [pytest.approx(4.0, rel=0.01)] * len(gaps)

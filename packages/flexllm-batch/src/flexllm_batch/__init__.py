@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from flexllm_batch.ledger import (
         Ledger,
     )
-    from flexllm_batch.limits import (
+    from flexllm_batch.limits.limited import (
         Limited,
     )
     from flexllm_batch.pricing import (
@@ -101,7 +101,7 @@ _HOMES = {
         "BatchResult",
     ),
     "flexllm_batch.ledger": ("Ledger",),
-    "flexllm_batch.limits": ("Limited",),
+    "flexllm_batch.limits.limited": ("Limited",),
     "flexllm_batch.pricing": ("price_of",),
     "flexllm_batch.rates": ("Rates",),
     "flexllm_batch.records": ("RowShape",),

@@ -11,7 +11,7 @@ from flexllm_batch.cache.build import with_cache
 from flexllm_batch.cache.config import ResponseCacheConfig
 from flexllm_batch.cost import Metered
 from flexllm_batch.cost_tracking import CostTrackerConfig, cost_tracking
-from flexllm_batch.limits import Limited
+from flexllm_batch.limits.limited import limited_by
 from flexllm_batch.pricing import Pricer
 from flexllm_core.config import load_config, resolve_endpoint
 from flexllm_core.endpoint import EndpointConfig, endpoint_from, endpoint_with_key
@@ -36,6 +36,8 @@ class LLMClient(BatchMethods):
         provider: `auto` finds it from the base URL.
         concurrency_limit: Requests in flight at most.
         max_qps: Requests per second at most.
+        max_tpm: Tokens per minute at most, input and output together.
+        adaptive: Learn lower limits from the endpoint's answers; on by default.
         timeout: Seconds for each attempt.
         retry_times: Retries after the first attempt of a call.
         retry_policy: How failed calls are retried, in detail.
@@ -60,6 +62,8 @@ class LLMClient(BatchMethods):
         provider: str = "auto",
         concurrency_limit: int | None = None,
         max_qps: float | None = None,
+        max_tpm: float | None = None,
+        adaptive: bool | None = None,
         timeout: float | None = None,
         retry_times: int | None = None,
         retry_policy: RetryPolicy | None = None,
@@ -77,6 +81,8 @@ class LLMClient(BatchMethods):
             "provider": None if provider == "auto" else provider,
             "concurrency_limit": concurrency_limit,
             "max_qps": max_qps,
+            "max_tpm": max_tpm,
+            "adaptive": adaptive,
             "timeout": timeout,
             "retry_times": retry_times,
         }
@@ -103,7 +109,7 @@ class LLMClient(BatchMethods):
                 label=endpoint.label,
             )
             self.budgeted = (budgeted,)
-        limited = Limited(attempt, concurrency=self.concurrency, max_qps=endpoint.max_qps)
+        limited = limited_by(endpoint, attempt, self.concurrency)
         policy = (retry_policy or RetryPolicy()).with_retry_times(endpoint.retry_times)
         retrying = Retrying(limited, policy)
         self.meter = Metered(retrying, self.pricer, self.budget) if tracking.enabled else None

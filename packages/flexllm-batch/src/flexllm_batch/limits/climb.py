@@ -1,0 +1,31 @@
+"""How fast a learnt limit is tried higher: slowly near the last one, then faster and faster. Pure."""
+
+from __future__ import annotations
+
+import math
+
+HOLD_SECONDS = (5.0, 30.0)
+"""A limit is held after a cut for as long as `HOLD_REQUESTS` take, but no shorter or longer than this."""
+
+HOLD_REQUESTS = 500
+"""A try costs a refusal or two, and less than 1 % of the requests are to be refused."""
+
+_FIRST = 0.01
+_MOST = 0.1
+_DOUBLES = 3.0  # seconds
+_LONGEST = 60.0
+
+
+def is_held(seconds: float, requests: int) -> bool:
+    """Whether a limit is still to be held, so long and so many requests after its last cut."""
+    shortest, longest = HOLD_SECONDS
+    return seconds < shortest or (seconds < longest and requests < HOLD_REQUESTS)
+
+
+def growth(climbed: float) -> float:
+    """By which share a limit grows in a second, when it has grown for so many seconds."""
+    return min(_MOST, _FIRST * math.exp2(min(climbed, _LONGEST) / _DOUBLES))
+
+
+FAST_GROWTH = 2 * _MOST
+"""The same while a limit is only guessed."""
