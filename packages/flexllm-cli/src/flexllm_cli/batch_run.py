@@ -84,6 +84,8 @@ class BatchCommand:
         update = {
             "concurrency_limit": self.concurrency or endpoint.concurrency_limit or defaults.concurrency,
             "max_qps": endpoint.max_qps or defaults.max_qps,
+            "max_tpm": endpoint.max_tpm or defaults.max_tpm,
+            "adaptive": defaults.adaptive if endpoint.adaptive is None else endpoint.adaptive,
             "timeout": endpoint.timeout or defaults.timeout,
             "retry_times": defaults.retry_times if endpoint.retry_times is None else endpoint.retry_times,
         }

@@ -55,6 +55,13 @@ def batch(
     base_url: options.BaseURL = None,
     api_key: options.ApiKey = None,
     max_qps: Annotated[float | None, typer.Option("--max-qps", min=0.001, help="Requests per second at most.")] = None,
+    max_tpm: Annotated[
+        float | None, typer.Option("--max-tpm", min=1, help="Tokens per minute at most, input and output together.")
+    ] = None,
+    adaptive: Annotated[
+        bool | None,
+        typer.Option("--adaptive/--no-adaptive", help="Learn from the answers how much the endpoint takes (on)."),
+    ] = None,
     timeout: options.Timeout = None,
     retry_times: options.RetryTimes = None,
     resume: Annotated[
@@ -135,6 +142,8 @@ def batch(
         timeout=timeout,
         retry_times=retry_times,
         max_qps=max_qps,
+        max_tpm=max_tpm,
+        adaptive=adaptive,
     ) as connection:
         code = BatchCommand(
             connection=connection,
