@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import os
 import socket
 import threading
 from contextlib import closing, contextmanager
@@ -376,6 +377,14 @@ def test_bytes_that_are_no_text(tmp_path, serve):
     lines = (tmp_path / "r").read_text()
     (tmp_path / "r").write_text(lines.replace('"h\\u00e9llo"', '{"base64": "aMM="}'))
     assert serve(replay=tmp_path / "r").get("/v1/x").body == text[:2]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+def test_a_full_disk_costs_the_recording_only(serve, client_for, caplog):
+    """The client gets its answer, and the log says that it was not recorded."""
+    with recording(serve().server.url, "/dev/full") as url:
+        assert client_for(url).chat().status == 200
+    assert "an answer could not be recorded: No space left on device" in caplog.text
 
 
 def test_a_torn_last_line_is_left_out(serve, record):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ from flexllm_mock.requestlog import Outcome, RequestLog
 from flexllm_mock.unknown import UnknownEndpoint
 from flexllm_mock.upstream import Upstream, UpstreamCutError, UpstreamError, UpstreamReply, end_to_end
 from flexllm_mock.waiting import stays
+
+_logger = logging.getLogger("flexllm_mock")
 
 _MAX_BODY_BYTES = 100 * 1024 * 1024
 _CLOSE_SECONDS = 2.0
@@ -137,9 +140,14 @@ class RecordApp:
             self.left_out += 1
             return
         line = write_exchange(Exchange(recorded_request(request, secrets), response)).encode() + b"\n"
-        # One write per line, so that lines never mix and a killed recorder loses at most the last one.
-        if os.write(self._descriptor, line) != len(line):
-            raise OSError("the recording took only a part of a line")
+        try:
+            # One write per line, so that lines never mix and a killed recorder loses at most the last one.
+            if os.write(self._descriptor, line) != len(line):
+                raise OSError("only a part of a line was written")
+        except OSError as error:  # the client has its answer all the same
+            self.left_out += 1
+            _logger.error("an answer could not be recorded: %s", error.strerror or error)  # noqa: TRY400 no traceback
+            return
         self.recorded += 1
 
 

@@ -51,7 +51,7 @@ def _run(upstream: Upstream, options: argparse.Namespace, signals: Signals) -> i
     if not options.quiet:
         note(f"{app.recorded} answers recorded in {options.out}")
         if app.left_out:
-            note(f"{app.left_out} answers left out: compressed, or repeating a key bit by bit")
+            note(f"{app.left_out} answers left out: compressed, repeating a key bit by bit, or not writable")
     return 0
 
 
