@@ -36,16 +36,31 @@ _NOT_IN_KEY = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class StoredResponse:
-    """A response that was not asked to be forgotten. `items` are those of the whole conversation up to its input."""
+    """A response that was not asked to be forgotten, as JSON, which takes the least memory.
 
-    document: dict[str, Any]
-    items: list[Item]
+    `items` are those of the whole conversation up to its input, the last `own_items` of which are its input.
+    """
+
+    document: str
+    items: str
     own_items: int
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """The response as it is shown."""
+        value: dict[str, Any] = json.loads(self.document)
+        return value
 
     @property
     def conversation(self) -> list[Item]:
         """The items that a response that goes on from this one begins with."""
-        return [*self.items, *self.document["output"]]
+        return [*json.loads(self.items), *self.shown["output"]]
+
+    @property
+    def input(self) -> list[Item]:
+        """The items of its own input."""
+        found: list[Item] = json.loads(self.items)[-self.own_items :]
+        return found
 
 
 class ResponsesWire:
@@ -112,8 +127,9 @@ class ResponsesEndpoint(OpenAIErrors):
         final = document(answered)
         if payload.get("store") is not False:
             given = payload["input"]
-            stored = StoredResponse(final, call.items, len(given) if isinstance(given, list) else 1)
-            self._storage.put(final["id"], stored, len(request.body) + len(written(final)))
+            own = len(given) if isinstance(given, list) else 1
+            stored = StoredResponse(written(final), written(call.items), own)
+            self._storage.put(final["id"], stored, len(stored.document) + len(stored.items))
         request_id = b"req_" + key.hex()[24:56].encode()
         if call.stream:
             reply = Reply(200, request_id, steps=events(answered), content_type=EVENT_STREAM_TYPE)
@@ -150,7 +166,7 @@ class ResponsesEndpoint(OpenAIErrors):
 
     def _find_item(self, name: str) -> Item | None:
         stored = self._storage.get(StoredResponse, response_id_of(name))
-        output: list[Item] = [] if stored is None else stored.document["output"]
+        output: list[Item] = [] if stored is None else stored.shown["output"]
         return next((item for item in output if item["id"] == name), None)
 
     def _is_sealed_here(self, sealed: str) -> bool:
@@ -196,14 +212,14 @@ class StoredResponsesEndpoint(OpenAIErrors):
         stored = self._storage.get(StoredResponse, name)
         if stored is None:
             raise ApiError(404, f"Response with id '{name}' not found.")
-        found: dict[str, Any] = stored.document
+        found = stored.shown
         if call == ("DELETE", None):
             self._storage.remove(StoredResponse, name)
             found = {"id": name, "object": "response", "deleted": True}
         elif call == ("GET", "input_items"):
-            own = stored.items[-stored.own_items :]
             prefix = name.removeprefix("resp_")
-            found = page(request, [input_item(item, f"msg_{prefix}i{at:03x}") for at, item in enumerate(own)])
-        elif call == ("POST", "cancel") and not stored.document["background"]:
+            items = [input_item(item, f"msg_{prefix}i{at:03x}") for at, item in enumerate(stored.input)]
+            found = page(request, items)
+        elif call == ("POST", "cancel") and not found["background"]:
             raise ApiError(400, "Cannot cancel a synchronous response.")
         return Reply(200, self._request_id(request), body=json.dumps(found, separators=(",", ":")).encode())

@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 
 MAX_STORED_BYTES = 256 * 1024 * 1024
 """How much is kept altogether; what is newer pushes out what is older."""
-MAX_STORED_ITEMS = 10_000
+MAX_STORED_ITEMS = 4_000
 
 T = TypeVar("T")
 
@@ -22,7 +22,7 @@ class _Kept:
 
 
 class Storage:
-    """Objects by kind and name. At most 10,000 of them and 256 MiB are kept, though always the newest one."""
+    """Objects by kind and name. At most 4,000 of them and 256 MiB are kept, though always the newest one."""
 
     def __init__(self) -> None:
         self._kept: dict[tuple[type, str], _Kept] = {}
