@@ -7,7 +7,8 @@ import sys
 
 import typer
 
-from flexllm_cli.commands import ask, batch, cache, diff, init, list_models, mock, version
+from flexllm_cli.commands import ask, batch, cache, diff, init, list_models, mock, models, set_model, version
+from flexllm_cli.commands import credits as balance
 from flexllm_cli.terminal import fail
 
 app = typer.Typer(
@@ -23,6 +24,9 @@ app.command("batch")(batch.batch)
 app.add_typer(cache.app, name="cache")
 app.command("diff")(diff.diff)
 app.command("list")(list_models.list_models)
+app.command("set-model")(set_model.set_model)
+app.command("models")(models.models)
+app.command("credits")(balance.credits)
 app.command("init")(init.init)
 app.command("mock", context_settings=mock.CONTEXT, add_help_option=False)(mock.mock)
 app.command("version")(version.version)

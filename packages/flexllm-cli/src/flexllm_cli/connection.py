@@ -10,7 +10,7 @@ from typing import Any
 
 from flexllm_cli.terminal import say
 from flexllm_core.config import BatchConfig, Config, load_config, resolve_endpoint
-from flexllm_core.endpoint import EndpointConfig, endpoint_from
+from flexllm_core.endpoint import EndpointConfig, endpoint_from, endpoint_with_key
 from flexllm_core.errors import ConfigError, MissingExtraError
 
 EMBEDDED_MOCK = "mock"
@@ -69,6 +69,24 @@ def connect(
         return
     endpoint = resolve_endpoint(config, model=model, base_url=base_url, api_key=api_key)
     yield Connection(endpoint.model_copy(update=overrides), config.batch)
+
+
+@contextlib.contextmanager
+def connect_to_host(
+    *, config_path: Path | None, model: str | None, base_url: str | None, api_key: str | None
+) -> Iterator[Connection]:
+    """As `connect`, for commands that ask about a host and need no model: a base URL alone is enough.
+
+    Raises:
+        ConfigError: It cannot be resolved.
+        MissingExtraError: The mock is asked for and not installed.
+    """
+    if base_url and not model:
+        endpoint = endpoint_from({"base_url": base_url, **({"api_key": api_key} if api_key else {})}, "options")
+        yield Connection(endpoint_with_key(endpoint), BatchConfig())
+        return
+    with connect(config_path=config_path, model=model, base_url=base_url, api_key=api_key) as connection:
+        yield connection
 
 
 @contextlib.contextmanager

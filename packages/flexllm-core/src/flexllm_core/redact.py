@@ -10,6 +10,9 @@ from urllib.parse import quote
 MASK = "***"
 _MIN_SECRET = 6  # shorter fillers such as EMPTY stand in ordinary text too
 
+_SHORTEST_SHOWN = 20  # characters of a key of which any may be shown
+_LONG = 48  # as OpenRouter's, Anthropic's and OpenAI's own
+
 _SHAPES = re.compile(
     r"\b(?:sk|pk|rk|xai|gsk|hf|r8)[-_][A-Za-z0-9_-]{12,}"  # OpenAI-like, Anthropic, xAI, Groq, Hugging Face
     r"|\bAIza[A-Za-z0-9_-]{20,}"  # Google
@@ -52,5 +55,9 @@ def mask_key(key: str) -> str:
 
     >>> mask_key("sk-or-v1-abcdefghijklmnop")
     'sk-or-...mnop'
+
+    Of a long one so much more that two keys of one vendor, which begin alike, can be told apart.
     """
-    return f"{key[:6]}...{key[-4:]}" if len(key) >= 20 else MASK
+    if len(key) < _SHORTEST_SHOWN:
+        return MASK
+    return f"{key[: 15 if len(key) >= _LONG else 6]}...{key[-4:]}"

@@ -1,0 +1,40 @@
+"""`flexllm set-model`: another default model."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from flexllm_cli import options
+from flexllm_cli.terminal import say
+
+
+def set_model(
+    name: Annotated[str, typer.Argument(help="Name or id of an entry of the configuration.")],
+    config: options.ConfigPath = None,
+) -> None:
+    """Make another model the default one. Everything else in the file stays as it is, comments and order included.
+
+    Example: flexllm set-model gpt-4
+    """
+    import os
+
+    from flexllm_cli.config_edit import with_default, write_atomically
+    from flexllm_core.config import default_path, load_config, parse_config
+    from flexllm_core.errors import ConfigError, NotConfiguredError
+    from flexllm_core.yaml_reader import read_text
+
+    found = load_config(config)
+    path = found.path or config or default_path(os.environ)
+    if found.path is None or not found.models:
+        raise NotConfiguredError(f"no model is configured in {path}; run `flexllm init`")
+    if found.find(name, os.environ) is None:
+        raise NotConfiguredError(f"unknown model {name!r}: {path} has {', '.join(found.names())}")
+    text = with_default(read_text(path), name)
+    # What is written is read again first: a file of an odd shape is left alone rather than damaged.
+    after = parse_config(text, path, os.environ)
+    if after.default != name or after.models != found.models:
+        raise ConfigError(f"{path}: `default` stands in a place that cannot be edited; change it by hand")
+    write_atomically(path, text)
+    say(f"the default model is now {name} ({path})")
