@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from workers.job import API_KEY, MODEL
 OLD = "flexllm-0.17.10"
 OLD_CAPPED = "flexllm-0.17.10-capped"
 CLI = "flexllm-cli"
+CLI_BUDGET = "flexllm-cli-budget"
 LIBRARY = "flexllm-library"
 LIBRARY_OUTPUT = "flexllm-library-output"
 BARE = "bare-loop"
@@ -98,6 +100,18 @@ def _our_cli(task: Task) -> list[str]:
     return [str(task.python), "-m", module, *_batch(task)]
 
 
+def _our_cli_with_budget(task: Task) -> list[str]:
+    """With costs and a budget on; the price is a configuration's, as no option has one."""
+    config = task.output.with_name("priced.yaml")
+    endpoint = {"id": MODEL, "base_url": task.base_url, "api_key": API_KEY, "max_tokens": 200}
+    models = [{**endpoint, "price": {"input": 0.15, "output": 0.6}}]
+    config.write_text(json.dumps({"models": models}), encoding="utf-8")  # JSON is YAML
+    files = ["batch", str(task.input), "-o", str(task.output), "--config", str(config)]
+    module = "flexllm_cli" if task.loop == "uvloop" else "workers.flexllm_cli_on_asyncio"
+    options = ["-m", MODEL, "-c", str(task.concurrency), "--budget", "1000000"]
+    return [str(task.python), "-m", module, *files, *options]
+
+
 def _old_cli_capped(task: Task) -> list[str]:
     return [str(task.python.with_name("flexllm")), *_batch(task)]
 
@@ -109,6 +123,7 @@ def _old_cli(task: Task) -> list[str]:
 
 CONTENDERS = (
     Contender(CLI, _our_cli, reads=True, writes=True, package="flexllm-cli"),
+    Contender(CLI_BUDGET, _our_cli_with_budget, reads=True, writes=True, package="flexllm-cli"),
     Contender(LIBRARY, _worker("flexllm_library")),
     Contender(LIBRARY_OUTPUT, _worker("flexllm_library", output=True), writes=True),
     Contender(BARE, _worker("bare_loop"), package="httptools"),

@@ -107,21 +107,28 @@ class Budget:
         """A call is over and has cost so much."""
         with self._lock:
             self._ledger.settle(reserved, cost)
-            self._serve()
-        self._warn()
+            if self._waiters:
+                self._serve()
+            warn_at = self._warn_at
+        if warn_at is not None and self._ledger.spent >= warn_at:
+            self._warn()
 
     def release(self, reserved: Decimal) -> None:
         """A call is over and has cost nothing."""
         with self._lock:
             self._ledger.release(reserved)
-            self._serve()
+            if self._waiters:
+                self._serve()
 
     def estimate(self, reserved: Decimal) -> None:
         """A call is over and nobody knows what it cost: its reservation is taken for it."""
         with self._lock:
             self._ledger.estimate(reserved)
-            self._serve()
-        self._warn()
+            if self._waiters:
+                self._serve()
+            warn_at = self._warn_at
+        if warn_at is not None and self._ledger.spent >= warn_at:
+            self._warn()
 
     def _serve(self) -> None:
         """Let those in who wait and fit now, and turn away those who cannot any more."""
@@ -156,8 +163,7 @@ class Budget:
             self.release(waiter.amount)
 
     def _warn(self) -> None:
-        if self._warn_at is None or self._ledger.spent < self._warn_at:
-            return
+        """Tell the listeners, once."""
         with self._lock:
             due, self._warn_at = self._warn_at is not None, None
         for listener in self._listeners if due else ():

@@ -7,11 +7,13 @@ retries, those that a failover sends elsewhere, and streams.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 from flexllm_batch.budget import Budget
-from flexllm_batch.input_bound import input_bound
+from flexllm_batch.input_bound import InputBound, messages_bound, params_bound
 from flexllm_batch.ledger import ZERO
 from flexllm_batch.output_estimate import OutputEstimate
 from flexllm_batch.pricing import Context, Pricer, price_context
@@ -19,6 +21,18 @@ from flexllm_core.errors import ConfigError, FlexLLMError, LLMRequestError
 from flexllm_core.protocol import ChatModel, ModelWrapper
 from flexllm_core.requests import ChatRequest
 from flexllm_core.results import ChatCompletionResult, StreamEvent
+
+
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """What decides the price and the size of calls beside their messages."""
+
+    params: Mapping[str, Any]
+    model: str | None
+    context: Context
+    limit: int | None
+    choices: int
+    bound: InputBound
 
 
 class Budgeted(ModelWrapper):
@@ -50,6 +64,7 @@ class Budgeted(ModelWrapper):
         self._model = model
         self._label = label
         self._unlimited = OutputEstimate()
+        self._last: _Terms | None = None
 
     def check_price(self, model: str | None, context: Context = ()) -> None:
         """Refuse a model whose calls could not be kept within the budget.
@@ -73,8 +88,8 @@ class Budgeted(ModelWrapper):
             BudgetExceededError: It does not fit into the budget any more; nothing was sent.
             ConfigError: Its price is unknown; nothing was sent.
         """
-        limit = self._output_limit(request)
-        amount = self._worst_cost(request, limit)
+        terms = self._terms(request)
+        amount = self._worst_cost(request, terms)
         if not self.budget.try_reserve(amount):
             await self.budget.reserve(amount)
         try:
@@ -82,7 +97,7 @@ class Budgeted(ModelWrapper):
         except BaseException as error:
             self._failed(amount, error)
             raise
-        self._answered(amount, request, result, limit)
+        self._answered(amount, request, result, terms)
         return result
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
@@ -90,8 +105,8 @@ class Budgeted(ModelWrapper):
 
         A stream that is left before its end tells no cost: its reservation is taken for it.
         """
-        limit = self._output_limit(request)
-        amount = self._worst_cost(request, limit)
+        terms = self._terms(request)
+        amount = self._worst_cost(request, terms)
         if not self.budget.try_reserve(amount):
             await self.budget.reserve(amount)
         begun = settled = False
@@ -101,7 +116,7 @@ class Budgeted(ModelWrapper):
                     begun = True
                     if event.result is not None and not settled:
                         settled = True
-                        self._answered(amount, request, event.result, limit)
+                        self._answered(amount, request, event.result, terms)
                     yield event
             if not settled:
                 settled = True
@@ -111,30 +126,39 @@ class Budgeted(ModelWrapper):
                 self._failed(amount, error, begun=begun)
             raise
 
-    def _worst_cost(self, request: ChatRequest, limit: int | None) -> Decimal:
-        """The most that one attempt may cost; 0 if its price is unknown and that is ignored."""
-        context = price_context(request)
-        rates = self.pricer.worst_rates(request.model or self._model, context)
-        if rates is None:
-            self.check_price(request.model, context)
-            return ZERO
-        bound = input_bound(request)
-        output = limit if limit is not None else self._unlimited.tokens * self._choices(request)
-        return rates.worst_cost(bound.tokens, output, any_kind=bound.any_kind)
-
-    @staticmethod
-    def _choices(request: ChatRequest) -> int:
+    def _terms(self, request: ChatRequest) -> _Terms:
+        """What the params of a request say. The rows of a batch mostly share theirs, so they are read once."""
+        last = self._last
+        if last is not None and last.params is request.params and last.model == request.model:
+            return last
         choices = request.params.get("n", 1)
-        return choices if type(choices) is int and choices > 0 else 1
+        self._last = terms = _Terms(
+            params=request.params,
+            model=request.model,
+            context=price_context(request),
+            limit=self._output_limit(request),
+            choices=choices if type(choices) is int and choices > 0 else 1,
+            bound=params_bound(request.params),
+        )
+        return terms
 
-    def _answered(self, amount: Decimal, request: ChatRequest, result: ChatCompletionResult, limit: int | None) -> None:
+    def _worst_cost(self, request: ChatRequest, terms: _Terms) -> Decimal:
+        """The most that one attempt may cost; 0 if its price is unknown and that is ignored."""
+        rates = self.pricer.worst_rates(request.model or self._model, terms.context)
+        if rates is None:
+            self.check_price(request.model, terms.context)
+            return ZERO
+        tokens, any_kind = messages_bound(request.messages, terms.bound)
+        output = terms.limit if terms.limit is not None else self._unlimited.tokens * terms.choices
+        return rates.worst_cost(tokens, output, any_kind=any_kind)
+
+    def _answered(self, amount: Decimal, request: ChatRequest, result: ChatCompletionResult, terms: _Terms) -> None:
         """Settle an answer: by the cost that it tells, else by its tokens, else by its reservation."""
         usage = result.usage
-        if usage is not None and limit is None:
-            self._unlimited.add(-(-usage.completion_tokens // self._choices(request)))
+        if usage is not None and terms.limit is None:
+            self._unlimited.add(-(-usage.completion_tokens // terms.choices))
         if result.cost is None and usage is not None:
-            asked = request.model or self._model
-            priced = self.pricer.cost(asked, result.model, usage, price_context(request))
+            priced = self.pricer.cost(request.model or self._model, result.model, usage, terms.context)
             if priced is not None:
                 result.cost, result.cost_source = priced
         if result.cost is not None:

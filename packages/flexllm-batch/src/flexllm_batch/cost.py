@@ -94,7 +94,10 @@ class CostReport:
 
     def add(self, result: ChatCompletionResult) -> None:
         """Count an answer. One from the response cache costs nothing."""
-        entry = self.by_model.setdefault(f"{result.model} @ {result.endpoint}", ModelCost())
+        name = f"{result.model} @ {result.endpoint}"
+        entry = self.by_model.get(name)
+        if entry is None:
+            entry = self.by_model[name] = ModelCost()
         self.request_count += 1
         entry.requests += 1
         if usage := result.usage:

@@ -16,6 +16,7 @@ from typing import Any
 
 from flexllm_core.errors import InputError
 from flexllm_core.json_codec import encode_json
+from flexllm_core.messages import Messages
 from flexllm_core.requests import ChatRequest
 
 TEMPLATE_TOKENS = 512
@@ -54,25 +55,32 @@ class InputBound:
 
 def input_bound(request: ChatRequest) -> InputBound:
     """The bound of a request."""
-    tokens = TEMPLATE_TOKENS
-    special: InputBound | None = None
-    for message in request.messages:
+    return InputBound(*messages_bound(request.messages, params_bound(request.params)))
+
+
+def params_bound(params: Mapping[str, Any]) -> InputBound:
+    """What the params of a request put into its input, and the template around it."""
+    bound = InputBound(TEMPLATE_TOKENS)
+    for name in _CONTENT_PARAMS:
+        if value := params.get(name):
+            bound.tokens += TOOLS_TOKENS if name in ("tools", "functions") else 0
+            _add_json(bound, value)
+    return bound
+
+
+def messages_bound(messages: Messages, params: InputBound) -> tuple[int, bool]:
+    """The bound's tokens and `any_kind`, of messages beside what the params of their request put into the input."""
+    bound, tokens = params, params.tokens
+    for message in messages:
         content = message.get("content")
         if type(content) is str and len(message) == len(_PLAIN_KEYS):
             tokens += MESSAGE_TOKENS + (len(content) if content.isascii() else _bytes(content))
             continue
-        special = special or InputBound()
-        special.tokens += MESSAGE_TOKENS
-        _add_message(special, message)
-    for name in _CONTENT_PARAMS if request.params else ():
-        if value := request.params.get(name):
-            special = special or InputBound()
-            special.tokens += TOOLS_TOKENS if name in ("tools", "functions") else 0
-            _add_json(special, value)
-    if special is None:
-        return InputBound(tokens)
-    special.tokens += tokens
-    return special
+        if bound is params:
+            bound = InputBound(0, params.any_kind)
+        bound.tokens += MESSAGE_TOKENS
+        _add_message(bound, message)
+    return (tokens, params.any_kind) if bound is params else (tokens + bound.tokens, bound.any_kind)
 
 
 def _add_message(bound: InputBound, message: Mapping[str, Any]) -> None:

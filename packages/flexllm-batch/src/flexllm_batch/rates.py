@@ -100,11 +100,14 @@ class Rates:
             any_kind: The input may be of every kind, such as sound or writes to the cache for an hour;
                 otherwise it is text, of which a vendor may put into its cache what it likes.
         """
-        text = every = output = request = Decimal(0)
-        for start, step in self._worst_steps:
-            if input_tokens > start or not start:
-                text, every, output, request = step
-        return input_tokens * (every if any_kind else text) + output_tokens * output + request
+        steps = self._worst_steps
+        text, every, output, request = steps[0][1]
+        if len(steps) > 1:
+            text, every, output, request = next(
+                step for start, step in reversed(steps) if input_tokens > start or not start
+            )
+        cost = input_tokens * (every if any_kind else text) + output_tokens * output
+        return cost + request if request else cost
 
     @cached_property
     def _worst_steps(self) -> tuple[tuple[int, _Worst], ...]:

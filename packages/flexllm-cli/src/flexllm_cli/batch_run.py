@@ -178,7 +178,8 @@ class BatchCommand:
 
     def _gate(self, batch: Batch) -> CanaryGate:
         limit = batch.settings.max_failures
-        return CanaryGate(limit=limit, budget=None, yes=self.yes, stopped=lambda: batch.runner.stopped)
+        budget = batch.stats.budget.ledger.limit if batch.stats.budget is not None else None
+        return CanaryGate(limit=limit, budget=budget, yes=self.yes, stopped=lambda: batch.runner.stopped)
 
     async def _show_plan(self, batch: Batch, endpoint: EndpointConfig) -> None:
         from flexllm_batch.survey import Survey  # only this option needs them
