@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+
+from flexllm_batch.client import LLMClient
+from flexllm_batch.cost_tracking import CostTrackerConfig
+from flexllm_core.errors import BudgetExceededError
 
 CONFIG = """\
 models:
@@ -92,3 +98,31 @@ def test_a_budget_must_be_dollars(cli, files, config, budget):
     files.write_input([{"q": "one"}])
     done = cli("batch", files.input, "-o", files.output, "-m", "priced", "--budget", budget, "--config", config(1))
     assert done.returncode == 2
+
+
+async def test_streams_of_a_real_server_are_paid_from_the_budget_too(mock):
+    """Some are left early: those count as reserved, so what the server generated is never above what is counted."""
+    generated = []
+
+    async def ask(client: LLMClient, number: int) -> None:
+        try:
+            async with contextlib.aclosing(client.chat_stream(f"question {number}", max_tokens=20)) as events:
+                async for event in events:
+                    if number % 10 == 0:
+                        return
+                    if event.result is not None:
+                        generated.append(event.result.cost)
+        except BudgetExceededError:
+            refused.append(number)
+
+    refused: list[int] = []
+    tracker = CostTrackerConfig.with_budget("0.2")
+    price = {"input": 10, "output": 100}
+    async with LLMClient("m", mock.base_url, "k", price=price, cost_tracker=tracker, concurrency_limit=20) as client:
+        await asyncio.gather(*(ask(client, number) for number in range(400)))
+        ledger = client.budget.ledger
+    assert refused
+    assert ledger.estimated_count >= 1
+    assert sum(generated) + ledger.estimated == ledger.spent
+    assert Decimal("0.18") <= ledger.spent <= Decimal("0.2")
+    assert mock.requests() == 400 - len(refused) == len(generated) + ledger.estimated_count
