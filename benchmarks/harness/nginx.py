@@ -8,9 +8,11 @@ from __future__ import annotations
 import contextlib
 import grp
 import http.client
+import itertools
 import json
 import os
 import pwd
+import re
 import shutil
 import socket
 import subprocess
@@ -18,6 +20,10 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
+
+_status_requests = itertools.count(1)
+"""Requests of the status page itself, which the server counts too."""
 
 _READY_WITHIN = 5.0  # seconds
 
@@ -46,6 +52,7 @@ http {{
       if ($request_method != POST) {{ return 405; }}
       return 200 '{completion}';
     }}
+    location = /status {{ stub_status; }}
   }}
 }}
 """
@@ -107,6 +114,26 @@ def serving() -> Iterator[str]:
         finally:
             process.terminate()
             process.wait()
+
+
+def count_requests(base_url: str) -> int:
+    """How many completions the server has given since it started.
+
+    Raises:
+        NginxError: It has no status page, or does not answer.
+    """
+    parts = urlsplit(base_url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=5)
+    try:
+        connection.request("GET", "/status")
+        numbers = re.search(rb"^ \d+ \d+ (\d+)", connection.getresponse().read(), re.MULTILINE)
+    except OSError as error:
+        raise NginxError(f"nginx does not tell its requests: {error}") from None
+    finally:
+        connection.close()
+    if numbers is None:
+        raise NginxError("nginx does not tell its requests: no status page")
+    return int(numbers[1]) - next(_status_requests)
 
 
 def nginx_version() -> str:

@@ -86,3 +86,20 @@ def test_ctrl_c_at_the_question_ends_the_run(terminal, files, mock):
     process.close()
     assert process.exitstatus == 130
     assert (mock.requests(), len(files.lines())) == (10, 10)
+
+
+def test_a_projected_cost_beyond_the_budget_ends_the_run(cli, files, mock, tmp_path):
+    """Exit code 9, even with --yes; with enough it goes on and shows what it projects."""
+    files.write_input([{"q": "x" * 400 + str(number)} for number in range(40)])
+    config = tmp_path / "config.yaml"
+    config.write_text(f"models:\n  - id: m\n    base_url: {mock.base_url}\n    price: {{input: 100, output: 0}}\n")
+    command = ("batch", files.input, "-o", files.output, "-m", "m", "--config", config, "--max-tokens", 10, "-c", 1,
+               "--canary", 10, "--yes", "--budget")  # fmt: skip
+    done = cli(*command, "0.2")
+    assert done.returncode == 9, done.stderr
+    assert "the projected cost is $" in done.stderr
+    assert len(files.lines()) == 10
+    done = cli(*command, "5")
+    assert done.returncode == 0, done.stderr
+    assert "projected for all" in done.stderr
+    assert len(files.lines()) == 40

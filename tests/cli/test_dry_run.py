@@ -114,3 +114,18 @@ def test_a_conflict_shows_in_a_dry_run_too(cli, files, mock):
     command = ("batch", files.input, "-o", files.output, "--base-url", mock.base_url, "-m")
     assert cli(*command, "m").returncode == 0
     assert cli(*command, "other", "--dry-run").returncode == 5
+
+
+@pytest.mark.parametrize(
+    ("budget", "text"),
+    [("0.01", "it would be used up before the end"), ("0.2", "it may be used up"), ("5", "it is enough")],
+)
+def test_a_budget_is_held_against_the_cost(cli, files, mock, priced, budget, text):
+    """Before anything is spent."""
+    files.write_input(MIXED)
+    config = priced(mock.base_url)
+    done = cli("batch", files.input, "-o", files.output, "-m", "priced", "--config", config, "--max-tokens", 10,
+               "--budget", budget, "--max-failures", "5%", "--dry-run")  # fmt: skip
+    assert done.returncode == 10
+    assert text in done.stderr
+    assert "failures at most: 5%" in done.stderr

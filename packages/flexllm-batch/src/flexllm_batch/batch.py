@@ -262,8 +262,12 @@ class Batch:
         return False
 
     def _open_records(self, source: RowSource) -> Iterator[Record]:
-        """The records that have no answer yet."""
+        """The records that have no answer yet; what is behind the last of them is not read again."""
         answered = self.output.is_answered if self.output and self.plan and len(self.plan.offsets) else None
+        left = self.plan.todo + self.plan.bad if self.plan else None
+        return itertools.islice(self._wanted_records(source, answered), left)
+
+    def _wanted_records(self, source: RowSource, answered: Callable[[int], bool] | None) -> Iterator[Record]:
         for record in read_records(source, self.settings.shape, self.settings.limit):
             if not (answered is not None and answered(record.index)) and self._wanted(record):
                 yield record

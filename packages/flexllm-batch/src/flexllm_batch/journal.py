@@ -141,10 +141,8 @@ class Journal:
             self.failure = JournalError(f"{self.path}: was deleted, and cannot be put back: {error.strerror or error}")
             return
         self.displaced |= there is not None
-        what = (
-            "replaced by another file; this run's lines are now in" if there is not None else "deleted; it is back as"
-        )
-        self.note(f"{self.path}: while it was being written it was {what} {path}")
+        what = "was replaced by another file" if there is not None else "was deleted"
+        self.note(f"{self.path} {what} while the run wrote it; the lines of the run are now in {path}")
         self.path = path
 
     def _move_to(self, path: Path) -> None:

@@ -165,7 +165,7 @@ class BatchCommand:
                 client.budget.add_listener(lambda ledger: batch.progress.note(budget_warning(ledger)))
             try:
                 if self.dry_run:
-                    await self._show_plan(batch, endpoint)
+                    await self._show_plan(batch, endpoint, tracking.limit)
                     return exit_codes.DRY_RUN
                 await batch.prepare()
                 gate = self._gate(batch)
@@ -181,14 +181,14 @@ class BatchCommand:
         budget = batch.stats.budget.ledger.limit if batch.stats.budget is not None else None
         return CanaryGate(limit=limit, budget=budget, yes=self.yes, stopped=lambda: batch.runner.stopped)
 
-    async def _show_plan(self, batch: Batch, endpoint: EndpointConfig) -> None:
+    async def _show_plan(self, batch: Batch, endpoint: EndpointConfig, budget: Decimal | None) -> None:
         from flexllm_batch.survey import Survey  # only this option needs them
         from flexllm_cli.plan_report import PlanReport
 
         survey = Survey(batch.settings.request)
         plan = await batch.prepare(survey, only_look=True) or Plan()
         cost_of = estimator(endpoint)
-        report = PlanReport(plan, survey, batch.settings, [endpoint], cost_of, self.input_name, self.output)
+        report = PlanReport(plan, survey, batch.settings, [endpoint], cost_of, self.input_name, self.output, budget)
         if self.as_json:
             write_result(report.json() + "\n")
         else:

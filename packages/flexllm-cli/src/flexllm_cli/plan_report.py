@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from flexllm_batch.batch_settings import BatchSettings
 from flexllm_batch.client import DEFAULT_CONCURRENCY
 from flexllm_batch.plan import Plan
 from flexllm_batch.progress import format_count
+from flexllm_batch.stop_rules import FailureLimit
 from flexllm_batch.survey import CostOf, Range, Survey
 from flexllm_core.endpoint import EndpointConfig
 from flexllm_core.redact import redact
@@ -29,6 +31,7 @@ class PlanReport:
         cost_of: Prices a call; None as an answer says that the price is unknown.
         input_name: The input, as the user named it.
         output: The output, as the user named it.
+        budget: US dollars that the run may cost; None for any.
     """
 
     plan: Plan
@@ -38,6 +41,7 @@ class PlanReport:
     cost_of: CostOf
     input_name: str
     output: Path
+    budget: Decimal | None = None
 
     def facts(self) -> dict[str, Any]:
         """The report as plain values; None is unknown."""
@@ -61,6 +65,8 @@ class PlanReport:
                 "estimated_by": survey.counted_by,
             },
             "cost_usd": None if cost is None else {"low": round(cost.low, 6), "high": _rounded(cost.high)},
+            "budget_usd": None if self.budget is None else float(self.budget),
+            "max_failures": _failures_text(self.settings.max_failures),
             "models": {name or "?": model.rows for name, model in survey.models.items()},
             "endpoints": [_endpoint(endpoint) for endpoint in self.endpoints],
             "params": json.loads(redact(json.dumps(dict(self.settings.params), default=str))),
@@ -89,6 +95,10 @@ class PlanReport:
         lines.append(f"input tokens, by {by}: {_range_text(tokens['input'])}")
         lines.append(f"output tokens: {_output_text(tokens['output'])}")
         lines.append(f"cost: {_cost_text(facts['cost_usd'])}")
+        if self.budget is not None:
+            lines.append(f"budget: ${self.budget:.4f}{_budget_text(facts['cost_usd'], self.budget)}")
+        if facts["max_failures"] is not None:
+            lines.append(f"failures at most: {facts['max_failures']}")
         lines += [_endpoint_line(endpoint) for endpoint in facts["endpoints"]]
         if len(facts["models"]) > 1:
             lines.append("models: " + ", ".join(f"{count} rows {name}" for name, count in facts["models"].items()))
@@ -151,3 +161,17 @@ def _cost_text(cost: dict[str, Any] | None) -> str:
     if cost["high"] is None:
         return f"${cost['low']:.4f} at least for the input; that of the output is unknown without max_tokens"
     return f"${cost['low']:.4f} to ${cost['high']:.4f}"
+
+
+def _budget_text(cost: dict[str, Any] | None, budget: Decimal) -> str:
+    if cost is None:
+        return "; a run whose price is unknown is refused, unless --on-unknown-price ignore"
+    if cost["low"] > budget:
+        return "; it would be used up before the end"
+    return "; it is enough" if cost["high"] is not None and cost["high"] <= budget else "; it may be used up"
+
+
+def _failures_text(limit: FailureLimit) -> str | None:
+    if limit.count is not None:
+        return str(limit.count)
+    return None if limit.share is None else f"{limit.share:.0%}"
