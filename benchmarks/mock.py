@@ -1,4 +1,4 @@
-"""Measures the mock server with wrk, beside the mock of flexllm 0.17.10 and a bare ASGI callable: `hatch run bench-mock`.
+"""Measures the mock with wrk, beside the mock of flexllm 0.17.10 and a bare ASGI callable: `hatch run bench-mock`.
 
 Every server gets the same requests in turns. Each round gives requests per second, and requests per second of the
 server's own CPU time, which does not suffer from what else the machine does. Ratios are medians of the rounds' ratios.
@@ -135,7 +135,9 @@ def report(load: Load, rounds: list[dict[str, Figures]]) -> None:
     """Print a line per server, with the mock's ratios to the others."""
     for name in rounds[0]:
         runs = [each[name] for each in rounds]
-        rate, per_cpu, p99 = (statistics.median(getattr(run, field) for run in runs) for field in ("rate", "per_cpu", "p99"))
+        rate, per_cpu, p99 = (
+            statistics.median(getattr(run, field) for run in runs) for field in ("rate", "per_cpu", "p99")
+        )
         ratio = ""
         if name != "mock":
             of_rate = statistics.median(each["mock"].rate / each[name].rate for each in rounds)

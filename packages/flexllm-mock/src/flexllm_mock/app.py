@@ -87,6 +87,9 @@ class MockApp:
         self._unknown: Endpoint = UnknownEndpoint(self.config.seed)
         self._endpoints: dict[str, Endpoint] = {}
         self._api_key = None if self.config.api_key is None else self.config.api_key.encode()
+        self._quick_endpoints: dict[bytes, Endpoint | None] = {}
+        waits = self.config.delay or self.config.token_rate or self._simulation.active
+        self._is_plain = not waits and self._script is None and self._replay is None
         self.started: float | None = None
         """Loop time from which the log counts; without a server that sets it, that of the first request."""
 
@@ -168,12 +171,62 @@ class MockApp:
                 raise _wrong_method(endpoint, request)
             if request.method in _WITH_BODY:
                 request.body = await read_body(request.headers, receive, self.config.max_body_bytes)
-            if self._api_key is not None and not endpoint.open and not self._admits(endpoint, request, self._api_key):
-                raise ApiError(401, "Incorrect API key provided.", code=BAD_KEY_CODE)
         except ApiError as problem:
             return endpoint.refuse(request, problem)
+        return self._check_and_decide(endpoint, request)
+
+    def _check_and_decide(self, endpoint: Endpoint, request: ApiRequest) -> Reply:
+        if self._api_key is not None and not endpoint.open and not self._admits(endpoint, request, self._api_key):
+            return endpoint.refuse(request, ApiError(401, "Incorrect API key provided.", code=BAD_KEY_CODE))
         reply = self._decide(endpoint, request)
         return self._simulation.admit(endpoint, request, reply) if self._simulation.active else reply
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether every answer can be sent at once and as it is: nothing waits, breaks, plays or replays."""
+        return self._is_plain and not self.faults
+
+    def quick_endpoint(self, path: bytes) -> Endpoint | None:
+        """Return the endpoint that generates the answers to what is posted to a path, None for all other paths."""
+        try:
+            return self._quick_endpoints[path]
+        except KeyError:
+            endpoint = None
+            if path.startswith(b"/") and path.isascii() and b"%" not in path:
+                found = self._find(path.decode())
+                endpoint = found if found.generates and "POST" in found.methods else None
+            if len(self._quick_endpoints) < _MAX_CACHED_PATHS:
+                self._quick_endpoints[path] = endpoint
+            return endpoint
+
+    def answer_now(
+        self, endpoint: Endpoint, request: ApiRequest, connection: object, write: Callable[[Reply], None]
+    ) -> None:
+        """Serve a request whose body is here, while the application `is_plain`."""
+        now = asyncio.get_running_loop().time()
+        if self.started is None:
+            self.started = now
+        log = self.log
+        entry = log.begin(request, now - self.started, connection)
+        outcome: Outcome = "cancelled"
+        try:
+            if len(request.body) > self.config.max_body_bytes:
+                reply = endpoint.refuse(request, _too_large(self.config.max_body_bytes))
+            else:
+                reply = self._check_and_decide(endpoint, request)
+            log.decided(entry, reply.status, reply)
+            write(reply)
+            outcome = "answered"
+        finally:
+            log.end(entry, outcome, now - self.started)
+
+    def abandon(self, request: ApiRequest, connection: object) -> None:
+        """Log a request whose client left while it was still sending it."""
+        now = asyncio.get_running_loop().time()
+        at = now - (now if self.started is None else self.started)
+        entry = self.log.begin(request, at, connection)
+        self.log.decided(entry, None)
+        self.log.end(entry, "cancelled", at)
 
     @staticmethod
     def _admits(endpoint: Endpoint, request: ApiRequest, key: bytes) -> bool:

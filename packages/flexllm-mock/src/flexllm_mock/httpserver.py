@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import uvicorn
 
-from flexllm_mock.app import CONNECTION_STATE
+from flexllm_mock.app import CONNECTION_STATE, MockApp
 from flexllm_mock.asgi import Receive, Scope, Send
 from flexllm_mock.requestlog import RequestLog
 
@@ -113,7 +113,7 @@ class HttpServer(uvicorn.Server):
     ) -> None:
         config = uvicorn.Config(
             app,
-            http=_protocol_class(app.log),
+            http=_protocol_class(app),
             ws="none",
             lifespan="off",
             log_config=None,
@@ -205,20 +205,24 @@ class HttpServer(uvicorn.Server):
             await asyncio.sleep(_POLL_SECONDS)
 
 
-def _protocol_class(log: RequestLog) -> type[asyncio.Protocol]:
+def _protocol_class(app: ServedApp) -> type[asyncio.Protocol]:
     """Return uvicorn's fastest HTTP protocol, made to count connections and to hand them to the application."""
     base: Any
     if _installed("httptools"):
         from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-        base = HttpToolsProtocol
+        from flexllm_mock.quick import QuickProtocol
+
+        base = QuickProtocol if isinstance(app, MockApp) else HttpToolsProtocol
     else:
         from uvicorn.protocols.http.h11_impl import H11Protocol
 
         base = H11Protocol
+    log = app.log
 
     class CountingProtocol(base):  # type: ignore[misc]
         app_state: dict[str, Any]
+        mock = app
 
         def connection_made(self, transport: asyncio.Transport) -> None:
             log.open_connections += 1
@@ -229,7 +233,7 @@ def _protocol_class(log: RequestLog) -> type[asyncio.Protocol]:
 
         def connection_lost(self, exc: Exception | None) -> None:
             log.open_connections -= 1
-            log.connection_closed(self.app_state[CONNECTION_STATE])
             super().connection_lost(exc)
+            log.connection_closed(self.app_state[CONNECTION_STATE])
 
     return CountingProtocol

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from flexllm_mock.asgi import ApiError
@@ -13,8 +14,9 @@ def _refuse_constant(name: str) -> float:
 
 
 _decode = json.JSONDecoder(parse_constant=_refuse_constant).decode
-_ascii_string = json.JSONEncoder().encode
-_unicode_string = json.JSONEncoder(ensure_ascii=False).encode
+# What the encoders call for a string, without the way there: a stream has a string for each token.
+_ascii_string = json.encoder.encode_basestring_ascii
+_unicode_string = json.encoder.encode_basestring
 
 _unicode_value = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _ascii_value = json.JSONEncoder(separators=(",", ":")).encode
@@ -59,6 +61,11 @@ def written(value: object) -> str:
     except UnicodeEncodeError:
         return _ascii_value(value)
     return text
+
+
+def strings(texts: Sequence[str]) -> Iterable[str]:
+    """Write many JSON strings, each as `string` does."""
+    return map(_ascii_string if "".join(texts).isascii() else string, texts)
 
 
 def is_json(text: str) -> bool:

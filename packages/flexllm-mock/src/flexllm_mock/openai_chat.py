@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 from flexllm_mock.answers import Choice, ToolCall
-from flexllm_mock.jsontext import string, written
+from flexllm_mock.jsontext import string, strings, written
 from flexllm_mock.logprobs import TokenScore, utf8_bytes
 from flexllm_mock.openai_request import ChatCall
 
@@ -75,7 +75,8 @@ def _token_events(completion: Completion, index: int, choice: Choice, start: str
     events = [f'{start}"reasoning_content":{string(token)}{end}' for token in choice.reasoning]
     name = "refusal" if choice.refuses else "content"
     if completion.scores is None:
-        events += [f'{start}"{name}":{string(token)}{end}' for token in choice.content]
+        start_of_token = f'{start}"{name}":'
+        events += [f"{start_of_token}{token}{end}" for token in strings(choice.content)]
     else:
         events += [
             f'{start}"{name}":{string(each.token)}}},"logprobs":{_logprobs(choice, [each])}{end[1:]}'

@@ -24,7 +24,7 @@ from flexllm_mock.tools import NO_PARAMETERS, Tool
 
 # Keys that no plain request has: a request without them is read without looking at each.
 _UNUSUAL = frozenset(
-    {"n", "stop", "stream", "tools", "response_format", "logprobs", "top_logprobs"}
+    {"n", "stop", "tools", "response_format", "logprobs", "top_logprobs"}
     | {"reasoning_effort", "reasoning", "thinking", "enable_thinking", "chat_template_kwargs"}
 )
 
@@ -75,6 +75,10 @@ def parse_chat(payload: dict[str, Any], response_len: tuple[int, int]) -> ChatCa
     if model == ECHO_MODEL:
         question.literal = last_user_text(messages)
     call = ChatCall(model, prompt_tokens(messages), cached_tokens(messages), question)
+    if payload.get("stream", False) is not False:
+        call.stream = boolean(payload, "stream")
+        if call.stream:
+            call.include_usage = bool(mapping(payload, "stream_options").get("include_usage"))
     if not _UNUSUAL.isdisjoint(payload):
         _read_unusual(payload, messages, call)
     return call
@@ -82,9 +86,6 @@ def parse_chat(payload: dict[str, Any], response_len: tuple[int, int]) -> ChatCa
 
 def _read_unusual(payload: dict[str, Any], messages: list[dict[str, Any]], call: ChatCall) -> None:
     question = call.question
-    call.stream = boolean(payload, "stream")
-    if call.stream:
-        call.include_usage = bool(mapping(payload, "stream_options").get("include_usage"))
     question.n = whole_number(payload, "n", 1, most=MAX_CHOICES) or 1
     question.stop = read_stops(payload.get("stop"))
     question.reasoning = _asks_reasoning(payload)
