@@ -28,7 +28,7 @@ _MAX_PAUSES = 1_000
 _PAUSING = (429, 503, 529)
 
 # What is known of a content with no more to it than this; the rest have a _History.
-_WAITING, _ANSWERED, _FAILED = range(3)
+_GOOD, _FAILED = range(2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,14 @@ class Facts:
     examples: dict[str, tuple[Example, ...]]
 
 
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An answer that is no good. `cut`: it begins well and is cut off. `told`: seconds that it says to wait."""
+
+    cut: bool = False
+    told: float | None = None
+
+
 @dataclass(slots=True)
 class _History:
     """What became of a content that was asked again, or told to wait."""
@@ -95,6 +103,7 @@ class Conduct:
         self._rate_peak = 0
         self._arrivals: deque[float] = deque()
         self._contents: dict[bytes, _History | int] = {}
+        self._waiting: set[bytes] = set()  # good ones whose only answer is still on its way
         self._open_cuts: dict[bytes, int] = {}
         self._pauses: dict[tuple[object, str | None], tuple[float, float]] = {}
         self._examples: dict[str, list[Example]] = {}
@@ -126,29 +135,36 @@ class Conduct:
         if before is None:
             if len(contents) >= MAX_CONTENTS:
                 return
-            contents[digest] = _FAILED if entry.fails else _WAITING
+            if entry.failure is None:
+                contents[digest] = _GOOD
+                self._waiting.add(digest)
+            else:
+                contents[digest] = _FAILED
         else:
             hurried = self._asked_again(entry, digest, self._history(digest, before))
-        if entry.fails:
+        if entry.failure is not None:
             self._failed += 1
-            if entry.cut:
+            if entry.failure.cut:
                 self._note_cut(entry, digest)
         if self._pauses and not hurried:
             self._check_pause(entry)
 
     def ended(self, entry: Entry, digest: bytes, at: float, outcome: Outcome) -> None:
         """Note how and when a request ended."""
+        if digest in self._waiting and outcome == "answered":
+            self._waiting.remove(digest)
+            return
         state = self._contents.get(digest)
         if state is None:
             return
-        if entry.fails:
-            if entry.told is not None and outcome == "answered":
-                self._told(entry, self._history(digest, state), at)
+        if entry.failure is not None:
+            if entry.failure.told is not None and outcome == "answered":
+                self._told(entry, entry.failure.told, self._history(digest, state), at)
         elif outcome == "answered":
             if isinstance(state, _History):
                 self._settle(state)
-            if not isinstance(state, _History) or not state.in_flight:
-                self._contents[digest] = _ANSWERED
+                if not state.in_flight:
+                    self._contents[digest] = _GOOD
         else:
             history = self._history(digest, state)
             history.in_flight -= 1
@@ -186,8 +202,9 @@ class Conduct:
 
     def _history(self, digest: bytes, state: _History | int) -> _History:
         if not isinstance(state, _History):
-            waiting, answered = state == _WAITING, state == _ANSWERED
-            state = self._contents[digest] = _History(waiting or answered, answered, int(waiting))
+            good, waiting = state == _GOOD, digest in self._waiting
+            self._waiting.discard(digest)
+            state = self._contents[digest] = _History(good, good and not waiting, int(waiting))
         return state
 
     def _asked_again(self, entry: Entry, digest: bytes, history: _History) -> bool:
@@ -205,7 +222,7 @@ class Conduct:
         else:
             hurried = self._check_wait(entry, history)
             self._retried(history, entry.ordinal)
-        if entry.fails:
+        if entry.failure is not None:
             history.told = False
         else:
             self.duplicate_answers += history.good
@@ -257,8 +274,7 @@ class Conduct:
             self._overlapping -= len(history.overlapping)
             history.overlapping = None
 
-    def _told(self, entry: Entry, history: _History, at: float) -> None:
-        wait = entry.told or 0.0
+    def _told(self, entry: Entry, wait: float, history: _History, at: float) -> None:
         history.told = True
         history.not_before = at + wait
         if entry.status not in _PAUSING or not wait:

@@ -11,7 +11,7 @@ from typing import Literal
 
 from flexllm_mock.asgi import ApiRequest, Reply
 from flexllm_mock.auth import has_key
-from flexllm_mock.conduct import Conduct, Facts
+from flexllm_mock.conduct import Conduct, Facts, Failure
 from flexllm_mock.masking import masked, masked_text, masked_url, secrets_of
 from flexllm_mock.waits import told_wait
 
@@ -79,22 +79,19 @@ class MockStats:
 class Entry:
     """A request in the log while its fate is open.
 
-    `compared`: its content counts for duplicates and retries. `fails`: its client gets no good answer, and may ask
-    again. `cut`: the answer begins well and is cut off. `told`: seconds that the answer says to wait.
+    `conduct` is where its content counts for duplicates and retries, None when it does not. `failure` is None unless
+    its client gets no good answer, and may ask again.
     """
 
     ordinal: int
     request: ApiRequest
     received_at: float
-    conduct: Conduct
-    compared: bool
+    conduct: Conduct | None
     status: int | None = None
     outcome: Outcome = "in_flight"
     body_size: int = 0
     body: bytes | None = None
-    fails: bool = False
-    cut: bool = False
-    told: float | None = None
+    failure: Failure | None = None
     ended_at: float | None = None
 
 
@@ -116,8 +113,7 @@ class RequestLog:
     def reset(self) -> None:
         """Forget all requests but those in flight; the log file keeps its lines."""
         self._requests = 0
-        self._entries: deque[Entry] = deque(maxlen=_KEPT)
-        self._with_body: deque[Entry] = deque()
+        self._entries: deque[Entry] = deque()
         self._body_bytes = 0
         self._by_path: dict[str, int] = {}
         self._by_status: dict[int, int] = {}
@@ -152,8 +148,14 @@ class RequestLog:
             self._connections += 1
         conduct = self._conduct
         conduct.arrived(received_at)
-        entry = Entry(self._requests, request, received_at, conduct, compared)
-        self._entries.append(entry)
+        entry = Entry(self._requests, request, received_at, conduct if compared else None)
+        entries = self._entries
+        entries.append(entry)
+        if len(entries) > _KEPT:
+            oldest = entries.popleft()
+            if oldest.body is not None:
+                self._body_bytes -= oldest.body_size
+                oldest.body = None
         if request.query and has_key(request.query):
             self._key_in_url += 1
             conduct.key_in_url(entry.ordinal)
@@ -163,27 +165,30 @@ class RequestLog:
         """Note the answer that a request will get, before any delay, so that the file counts what was received."""
         entry.status = status
         request = entry.request
-        entry.body_size = len(request.body)
-        if 0 < entry.body_size <= _KEPT_BODY:
-            self._keep_body(entry, request.body)
+        size = entry.body_size = len(request.body)
+        if 0 < size <= _KEPT_BODY and entry.ordinal > self._requests - _KEPT:
+            entry.body = request.body
+            self._body_bytes += size
+            if self._body_bytes > _KEPT_BODIES:
+                self._drop_bodies()
         if reply is not None and (status != 200 or reply.cut or reply.spoilt):
-            _note_failure(entry, reply)
-        if entry.compared and request.digest is not None:
+            entry.failure = _failure(status, reply)
+        if entry.conduct is not None and request.digest is not None:
             entry.conduct.asked(entry, request.digest)
         if self._descriptor >= 0:
             self._write(entry)
         request.body = b""  # large bodies and parsed ones are not held while the answer waits
         request.payload = None
 
-    def _keep_body(self, entry: Entry, body: bytes) -> None:
-        kept = self._with_body
-        entry.body = body
-        kept.append(entry)
-        self._body_bytes += len(body)
-        while len(kept) > _KEPT or self._body_bytes > _KEPT_BODIES:
-            oldest = kept.popleft()
-            self._body_bytes -= oldest.body_size
-            oldest.body = None
+    def _drop_bodies(self) -> None:
+        """Drop the oldest bodies, until a quarter of their memory is free: not for each request anew."""
+        room = _KEPT_BODIES * 3 // 4
+        for entry in reversed(self._entries):
+            if entry.body is not None:
+                room -= entry.body_size
+                if room < 0:
+                    entry.body = None
+        self._body_bytes = sum(entry.body_size for entry in self._entries if entry.body is not None)
 
     def _write(self, entry: Entry) -> None:
         request = entry.request
@@ -206,7 +211,7 @@ class RequestLog:
         self.in_flight -= 1
         entry.outcome = outcome
         entry.ended_at = at
-        if entry.compared and entry.request.digest is not None:
+        if entry.conduct is not None and entry.request.digest is not None:
             entry.conduct.ended(entry, entry.request.digest, at, outcome)
         if outcome == "answered":
             if entry.status is not None:
@@ -253,13 +258,11 @@ class RequestLog:
         return [_shown(entry, hide_keys=hide_keys) for entry in islice(self._entries, skipped, None)]
 
 
-def _note_failure(entry: Entry, reply: Reply) -> None:
-    """Mark a request whose answer is an error or is broken."""
-    failed = entry.status is None or entry.status >= 400
-    entry.cut = not failed and reply.cut
-    entry.fails = failed or entry.cut or reply.spoilt
-    if failed:
-        entry.told = told_wait(reply.headers, reply.body)
+def _failure(status: int | None, reply: Reply) -> Failure | None:
+    """Return what is wrong with an answer, None when nothing is."""
+    if status is None or status >= 400:
+        return Failure(told=told_wait(reply.headers, reply.body))
+    return Failure(cut=reply.cut) if reply.cut or reply.spoilt else None
 
 
 def _shown(entry: Entry, *, hide_keys: bool) -> LoggedRequest:
