@@ -25,6 +25,9 @@ TROUBLES = {
     "connections closed": [FaultRule(disconnect="before", every=11, times=8)],
     "cut answers": [FaultRule(disconnect="mid_body", every=9, times=8)],
     "answers that make no sense": [FaultRule(raw_body='{"choices": [', every=20, times=4)],
+    "resets": [FaultRule.of(f"reset_{at}", every=17, times=3) for at in ("before", "mid_headers", "mid_body")],
+    "wrong bodies": [FaultRule.of(kind, every=17, times=3) for kind in ("error_body", "cut_stream", "empty_choices")],
+    "odd but right": [FaultRule.of(kind, every=5, times=9) for kind in ("blank_lines", "missing_usage", "split_utf8")],
     "refusals": [FaultRule(status=400, match=FaultMatch(contains="question 1"))],
     "everything": [
         FaultRule(status=429, headers={"retry-after": "0.3"}, every=31, times=2),
@@ -47,12 +50,13 @@ async def test_batch_under_faults_gets_a_clean_verdict(provider, trouble):
             model="mock", provider=provider, base_url=base_url, api_key="sk-gate", concurrency_limit=16
         ) as client:
             result = await client.chat_batch([f"question {number}" for number in range(100, 220)], max_tokens=50)
-        verdict = server.verdict(peak_concurrency=16, connections=16 + server.stats().dropped, **STRICT)
+        connections = 16 + server.stats().dropped  # those that were closed are opened again
+        verdict = server.verdict(peak_concurrency=16, connections=connections, **STRICT)
     verdict.check()
     assert verdict["requests"].count >= 120
     failed = sum(item.error is not None for item in result)
     assert failed == (100 if trouble == "refusals" else 0)
-    if trouble != "refusals":
+    if trouble not in ("refusals", "odd but right"):
         assert verdict["requests"].count > 120
 
 
