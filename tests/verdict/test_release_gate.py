@@ -24,9 +24,11 @@ TROUBLES = {
     "server errors": [FaultRule(status=500, every=7, times=12)],
     "connections closed": [FaultRule(disconnect="before", every=11, times=8)],
     "cut answers": [FaultRule(disconnect="mid_body", every=9, times=8)],
-    "answers that make no sense": [FaultRule(raw_body='{"choices": [', every=20, times=4)],
     "resets": [FaultRule.of(f"reset_{at}", every=17, times=3) for at in ("before", "mid_headers", "mid_body")],
-    "wrong bodies": [FaultRule.of(kind, every=17, times=3) for kind in ("error_body", "cut_stream", "empty_choices")],
+    "wrong bodies": [  # once for a row: of these only one is retried
+        FaultRule.of(kind, times=1, match=FaultMatch(contains=f"question {row}"))
+        for row, kind in enumerate(("error_body", "malformed_json", "cut_stream", "empty_choices") * 5, 150)
+    ],
     "odd but right": [FaultRule.of(kind, every=5, times=9) for kind in ("blank_lines", "missing_usage", "split_utf8")],
     "refusals": [FaultRule(status=400, match=FaultMatch(contains="question 1"))],
     "everything": [

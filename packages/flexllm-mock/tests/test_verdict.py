@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flexllm_mock import FaultMatch, FaultRule, MockApp, MockConfig
@@ -255,6 +255,20 @@ def test_retry_after_counts_from_the_answer(run_virtual):
     assert act(run_virtual, waits_as_told, faults=told).retry_after_ignored == 0
 
 
+def test_pause_that_is_told_again_begins_anew(run_virtual):
+    """Others that come while the second refusal is on its way could not know of it."""
+
+    async def comes_in_time_with_others(client):
+        await client.ask("a")
+        await asyncio.sleep(1.99)
+        await client.ask("a")
+        await client.ask("b", connection=Connection())
+
+    told = [FaultRule(**TOO_MANY, times=2, match=FaultMatch(contains='"a"'))]
+    facts = act(run_virtual, comes_in_time_with_others, faults=told)
+    assert (facts.retry_after_ignored, facts.shared_pause_ignored) == (0, 0)
+
+
 def test_answer_that_a_fault_has_spoilt_may_be_asked_for_again(run_virtual):
     """A 200 that makes no sense is a failure: asking again is a retry and no duplicate, and need not be."""
     spoilt = [FaultRule(raw_body='{"choices": [', times=1)]
@@ -311,14 +325,15 @@ def test_examples_have_an_end(run_virtual):
     assert (result.count, len(result.examples)) == (29, 5)
 
 
-@given(st.lists(st.integers(0, 400), max_size=60).map(sorted))
-def test_busiest_second_is_found_wherever_it_lies(hundredths):
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 256), max_size=60).map(sorted))
+def test_busiest_second_is_found_wherever_it_lies(ticks):
     """The rate peak is the largest number of arrivals in any second, its end not included."""
     conduct = Conduct()
-    for at in hundredths:
-        conduct.arrived(at / 100)
-    windows = [sum(start <= at < start + 100 for at in hundredths) for start in hundredths]
-    facts = conduct.facts(requests=len(hundredths), key_in_url=0, connections=1, peak_concurrency=1)
+    for at in ticks:
+        conduct.arrived(at / 64)
+    windows = [sum(start <= at < start + 64 for at in ticks) for start in ticks]
+    facts = conduct.facts(requests=len(ticks), key_in_url=0, connections=1, peak_concurrency=1)
     assert facts.rate_peak == max(windows, default=0)
 
 

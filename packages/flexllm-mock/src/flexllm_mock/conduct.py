@@ -282,7 +282,7 @@ class Conduct:
         request = entry.request
         scope = (caller_of(request.headers, request.query), request.model)
         since, until = self._pauses.get(scope, (at, at))
-        if at > until:
+        if at > until - EARLINESS:  # the wait before is over, so this is a new one
             since = at
         if scope in self._pauses or len(self._pauses) < _MAX_PAUSES:
             self._pauses[scope] = (since, max(until, at + wait))
@@ -295,9 +295,9 @@ class Conduct:
             return
         since, until = pause
         at = entry.received_at
-        if at >= until:
+        if at > until - EARLINESS:
             del self._pauses[scope]
-        elif since + IN_TRANSIT < at < until - EARLINESS:
+        elif at > since + IN_TRANSIT:
             self._shared += 1
             note = f"came {until - at:.3f} s before the end of a pause that its key had been told"
             self._show("shared_pause_ignored", entry.ordinal, note)
