@@ -17,9 +17,9 @@ from flexllm_mock import FaultMatch, FaultRule, MockServer
 STRICT = {"shared_pause_ignored": 0, "retries_per_failure": 8}
 
 TROUBLES = {
-    "rate limit": [FaultRule(status=429, headers={"retry-after": "0.4"}, every=15, times=3)],
-    "rate limit in milliseconds": [FaultRule(status=429, headers={"retry-after-ms": "300"}, every=15, times=3)],
-    "storm": [FaultRule(status=429, headers={"retry-after": "0.3"}, times=40)],
+    "rate limit": [FaultRule(status=429, headers={"retry-after": "0.4"}, every=40, times=2)],
+    "rate limit in milliseconds": [FaultRule(status=429, headers={"retry-after-ms": "300"}, every=50, times=1)],
+    "storm": [FaultRule(status=429, headers={"retry-after": "0.3"}, times=6)],
     "overload without a word": [FaultRule(status=503, every=9, times=10)],
     "server errors": [FaultRule(status=500, every=7, times=12)],
     "connections closed": [FaultRule(disconnect="before", every=11, times=8)],
@@ -32,7 +32,7 @@ TROUBLES = {
     "odd but right": [FaultRule.of(kind, every=5, times=9) for kind in ("blank_lines", "missing_usage", "split_utf8")],
     "refusals": [FaultRule(status=400, match=FaultMatch(contains="question 1"))],
     "everything": [
-        FaultRule(status=429, headers={"retry-after": "0.3"}, every=31, times=2),
+        FaultRule(status=429, headers={"retry-after": "0.3"}, every=31, times=1),
         FaultRule(status=500, every=17, times=6),
         FaultRule(disconnect="before", every=19, times=5),
         FaultRule(disconnect="mid_body", every=23, times=5),
@@ -82,8 +82,8 @@ def test_command_line_passes_the_gate(cli, files, wait_until, tmp_path):
     """`flexllm batch` against `flexllm-mock --verdict`: the server ends with 0."""
     ready = tmp_path / "ready.json"
     options = ["--port", "0", "--quiet", "--ready-file", ready, "--verdict"]
-    options += ["--error-rate", "0.1", "--error-status", "429", "--retry-after", "0.2"]
-    files.write_input([{"q": f"question {number}"} for number in range(60)])
+    options += ["--error-rate", "0.05", "--error-status", "429", "--retry-after", "0.2"]
+    files.write_input([{"q": f"question {number}"} for number in range(30)])
     server = subprocess.Popen([sys.executable, "-m", "flexllm_mock", *options], stdout=subprocess.PIPE, text=True)
     try:
         wait_until(ready.exists, "the mock server")
