@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import http.client
 import os
 import re
 import shutil
@@ -19,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from harness.peers import DEFAULT_CACHE, PeerError, peer_python
@@ -37,6 +39,7 @@ function request()
     '{{"role":"user","content":"Tell me in one sentence what question ' .. asked .. ' is about"}}]}}')
 end
 """
+PACED_STREAMS = 10
 UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
 
 
@@ -146,6 +149,34 @@ def report(load: Load, rounds: list[dict[str, Figures]]) -> None:
         print(f"{load!s:22} {name:10} {rate:8,.0f}/s {per_cpu:8,.0f}/CPU s  p99 {p99:6.2f} ms{ratio}", flush=True)
 
 
+def pacing() -> str:
+    """Tell what a client in another process sees of `--delay 0.2 --token-rate 50`."""
+    command = [sys.executable, "-m", "flexllm_mock", "--quiet", "--delay", "0.2", "--token-rate", "50", "--port"]
+    firsts, gaps = list[float](), list[float]()
+    with tempfile.TemporaryDirectory() as folder, serving(command, folder) as (port, _):
+        for number in range(PACED_STREAMS):
+            times = _token_times(port, f"Question {number}")
+            firsts.append(times[0])
+            gaps += [after - before for before, after in pairwise(times)]
+    shown = [f"{name} {_spread(times)}" for name, times in (("first token after", firsts), ("gaps of", gaps))]
+    return f"--delay 0.2 --token-rate 50, {PACED_STREAMS} streams: {'; '.join(shown)}"
+
+
+def _spread(times: list[float]) -> str:
+    return f"{min(times):.4f} to {max(times):.4f} s, median {statistics.median(times):.4f}"
+
+
+def _token_times(port: int, question: str) -> list[float]:
+    """Seconds from the request to each token of a stream."""
+    body = f'{{"model":"mock","stream":true,"messages":[{{"role":"user","content":"{question}"}}]}}'
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=READY_WITHIN)) as connection:
+        connection.connect()
+        start = time.perf_counter()
+        connection.request("POST", "/v1/chat/completions", body)
+        response = connection.getresponse()
+        return [time.perf_counter() - start for line in response if b'"content":"' in line and b'"role"' not in line]
+
+
 def main() -> int:
     """Measure what was asked for."""
     parser = argparse.ArgumentParser(prog="hatch run bench-mock", description=__doc__)
@@ -158,6 +189,7 @@ def main() -> int:
     if shutil.which("wrk") is None:
         print("wrk is needed: apt-get install wrk", file=sys.stderr)
         return EXIT_NO_WRK
+    print(pacing())
     servers = commands(arguments.cache)
     for connections in arguments.connections:
         for distinct in (True, False) if arguments.same else (True,):
