@@ -17,6 +17,7 @@ from flexllm_core.errors import (
     ConfigError,
     ContentFilterError,
     ContextLengthError,
+    ContractError,
     FlexLLMError,
     InputError,
     JournalConflictError,
@@ -52,6 +53,7 @@ PARENTS = [
     (NotFoundError, LLMHTTPError),
     (ServerError, LLMHTTPError),
     (LLMResponseError, LLMRequestError),
+    (ContractError, LLMResponseError),
     (NoEndpointAvailableError, FlexLLMError),
     (BudgetExceededError, FlexLLMError),
     (JournalConflictError, JournalError),
@@ -85,6 +87,7 @@ def test_every_error_of_the_module_is_a_flexllm_error() -> None:
         (NotFoundError, "endpoint", "refused", False),
         (ServerError, "endpoint", "transient", True),
         (LLMResponseError, "endpoint", "suspicious", True),
+        (ContractError, "endpoint", "suspicious", True),
     ],
 )
 def test_each_error_knows_by_default_how_it_is_treated(

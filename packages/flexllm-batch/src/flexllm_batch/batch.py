@@ -289,7 +289,9 @@ class Batch:
                 )
             else:
                 error = outcome.error or RuntimeError("the row has neither answer nor error")
-                line = error_line(record, error, outcome.key, save_input=settings.save_input)
+                line = error_line(
+                    record, error, outcome.key, save_input=settings.save_input, return_usage=settings.return_usage
+                )
             self.output.write(record.index, line)
         if outcome.result is not None:
             self.stats.add_result(outcome.result)

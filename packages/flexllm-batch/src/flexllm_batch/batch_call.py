@@ -14,6 +14,7 @@ from flexllm_batch.batch import Batch
 from flexllm_batch.batch_options import BatchOptions, batch_settings, check_batch_options
 from flexllm_batch.batch_settings import BatchSettings
 from flexllm_batch.budget import budget_warning
+from flexllm_batch.contracted import with_contract
 from flexllm_batch.cost import CostReport
 from flexllm_batch.items import BatchItem, item_from_line
 from flexllm_batch.manifest import RunManifest
@@ -24,7 +25,6 @@ from flexllm_batch.sources import MessageLists, MessageStream
 from flexllm_core.errors import ConfigError, InputError
 from flexllm_core.json_codec import decode_json
 from flexllm_core.messages import MessagesInput
-from flexllm_core.protocol import ChatModel
 
 if TYPE_CHECKING:
     from flexllm_batch.batch_methods import BatchMethods
@@ -41,7 +41,6 @@ class BatchCall:
     ) -> None:
         check_batch_options(options)
         track_cost = options.get("track_cost", client.meter is not None)
-        self._metered = client.metered() if track_cost else None
         self._window = min(options.get("concurrency") or client.concurrency, client.concurrency)
         settings = batch_settings(
             options, model=client.model, params=client.params, window=self._window, track_cost=track_cost
@@ -50,7 +49,11 @@ class BatchCall:
         self._arrived = asyncio.Event()
         self._room = asyncio.Event()
         progress = progress_for(track_cost=track_cost) if options.get("show_progress") else NoProgress()
-        chat_model: ChatModel = self._metered or client.chat_model
+        chat_model = client.chat_model
+        if settings.contract is not None:
+            chat_model = with_contract(chat_model, settings.contract, client.metered if track_cost else None)
+        self._metered = client.metered(chat_model) if track_cost else None
+        chat_model = self._metered or chat_model
         if options.get("preprocess"):
             from flexllm_providers.media.model import embedding_media  # only rows with media need it
 

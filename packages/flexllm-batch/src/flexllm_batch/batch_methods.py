@@ -18,6 +18,7 @@ from flexllm_core import sync
 from flexllm_core.endpoint import EndpointConfig
 from flexllm_core.errors import FlexLLMError
 from flexllm_core.messages import MessagesInput
+from flexllm_core.protocol import ChatModel
 from flexllm_providers.methods import ChatMethods
 
 
@@ -130,9 +131,9 @@ class BatchMethods(ChatMethods):
         """`chat_completions_batch`, waiting for the result."""
         return sync.run(lambda: self.chat_completions_batch(messages_list, **options))
 
-    def metered(self) -> Metered:
-        """This client's chat model with a cost report of its own."""
-        return Metered(self.chat_model, self.pricer, self.budget)
+    def metered(self, chat_model: ChatModel) -> Metered:
+        """A chat model made of this client's, with a cost report of its own."""
+        return Metered(chat_model, self.pricer, self.budget)
 
     def check_price(self, model: str | None) -> None:
         """Refuse a model whose calls could not be kept within the budget; None is each endpoint's own.

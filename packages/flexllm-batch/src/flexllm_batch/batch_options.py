@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from flexllm_batch.batch_settings import BatchSettings
+from flexllm_batch.contracts import make_contract, params_under
 from flexllm_batch.output import OutputFormat
 from flexllm_batch.plan import OnBadRow, ResumeMode
 from flexllm_batch.stop_rules import FailureLimit, parse_failure_limit
@@ -19,6 +20,9 @@ from flexllm_core.options import (
     params_from_options,
     unknown_name_message,
 )
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 _CHOICES: dict[str, tuple[Any, ...]] = {
     "save_input": (True, False, "last"),
@@ -37,6 +41,9 @@ class BatchOptions(ChatOptions, total=False):
     checkpoint is `<output>.journal`. With `manifest=True` what was run is written to `<output>.run.json`.
     `metadata` gives each row its own fields for the output line. `show_progress` draws a bar or plain
     lines on standard error. `max_failures` is a number of rows or a share such as "5%".
+    `schema`, a JSON schema or a pydantic model class, is what each answer must satisfy; one that does not is
+    asked for again, with what is wrong with it, up to `max_corrections` times (1). With `no_truncated` an answer
+    that was cut off by the token limit is a failure too; `grow_max_tokens` asks for it once more with so many tokens.
     """
 
     output_jsonl: str | Path | None
@@ -53,6 +60,10 @@ class BatchOptions(ChatOptions, total=False):
     metadata: Iterable[Mapping[str, Any]] | None
     output_format: OutputFormat
     manifest: bool
+    schema: Mapping[str, Any] | type[BaseModel] | None
+    no_truncated: bool
+    max_corrections: int | None
+    grow_max_tokens: int | None
 
 
 def check_batch_options(options: Mapping[str, Any]) -> None:
@@ -81,9 +92,15 @@ def batch_settings(
     """The settings of a batch from the options of its call."""
     chat = {name: value for name, value in options.items() if name in CHAT_OPTION_NAMES}
     limit = options.get("max_failures")
+    contract = make_contract(
+        options.get("schema"),
+        no_truncated=options.get("no_truncated", False),
+        max_corrections=options.get("max_corrections"),
+        grow_max_tokens=options.get("grow_max_tokens"),
+    )
     return BatchSettings(
         model=options.get("model") or model,
-        params={**params, **params_from_options(chat)},
+        params=params_under(contract, {**params, **params_from_options(chat)}),
         extra_headers=options.get("extra_headers") or {},
         skip_cache=options.get("skip_cache", False),
         sample=check_sample(options.get("sample", 0)),
@@ -97,4 +114,5 @@ def batch_settings(
         output_format=options.get("output_format", "jsonl"),
         max_failures=FailureLimit() if limit is None else parse_failure_limit(str(limit)),
         track_cost=track_cost,
+        contract=contract,
     )

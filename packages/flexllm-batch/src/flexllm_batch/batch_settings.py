@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from flexllm_batch.contracts import Contract
 from flexllm_batch.output import OutputFormat
 from flexllm_batch.plan import OnBadRow, ResumeMode
 from flexllm_batch.records import Record, RowShape
@@ -37,6 +38,7 @@ class BatchSettings:
         max_failures: When to stop because of failures.
         track_cost: Count rows of unknown cost.
         flush_interval: Seconds between syncs of the output.
+        contract: What each answer must be like; None for nothing in particular.
         output_format: The lines of the output: flexllm's own, or those of OpenAI's batch API.
     """
 
@@ -58,6 +60,7 @@ class BatchSettings:
     track_cost: bool = False
     flush_interval: float = 1.0
     output_format: OutputFormat = "jsonl"
+    contract: Contract | None = None
 
     def request(self, record: Record) -> ChatRequest:
         """The request of a record: its own model and params over the run's."""

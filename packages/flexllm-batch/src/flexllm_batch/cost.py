@@ -9,6 +9,7 @@ from decimal import Decimal
 from flexllm_batch.budget import Budget
 from flexllm_batch.ledger import Ledger
 from flexllm_batch.pricing import Pricer, price_context
+from flexllm_core.errors import LLMRequestError
 from flexllm_core.protocol import ChatModel, ModelWrapper
 from flexllm_core.requests import ChatRequest
 from flexllm_core.results import ChatCompletionResult, StreamEvent
@@ -31,6 +32,7 @@ class CostReport:
     """What a client's or a batch's answers cost, in US dollars.
 
     Attempts that failed are not in it, even where they may be billed; with a budget they are in its ledger.
+    Answers that broke a row's contract are: they were paid for.
 
     Attributes:
         total_cost: Sum over the answers whose cost is known or, with a budget, estimated.
@@ -134,7 +136,12 @@ class Metered(ModelWrapper):
 
     async def complete(self, request: ChatRequest) -> ChatCompletionResult:
         """Answer a request and price the answer."""
-        result = await self.inner.complete(request)
+        try:
+            result = await self.inner.complete(request)
+        except LLMRequestError as error:
+            if error.answer is not None:
+                self._price(error.answer, request)
+            raise
         self._price(result, request)
         return result
 

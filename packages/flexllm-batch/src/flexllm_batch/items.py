@@ -9,7 +9,7 @@ from typing import Any
 
 from flexllm_batch.cost import CostReport
 from flexllm_batch.stats import RunStats
-from flexllm_core.errors import JournalError
+from flexllm_core.errors import JournalError, LLMRequestError
 from flexllm_core.results import ChatCompletionResult, ToolCall, Usage
 
 
@@ -43,8 +43,9 @@ class BatchItem:
 
     @property
     def cost(self) -> Decimal | None:
-        """US dollars; None when the row failed or the price is unknown."""
-        return self.result.cost if self.result else None
+        """US dollars; None when the price is unknown, or the row failed and no answer of it was paid for."""
+        answer = self.error.answer if isinstance(self.error, LLMRequestError) else self.result
+        return answer.cost if answer is not None else None
 
 
 @dataclass(slots=True)
@@ -118,6 +119,7 @@ def _read_item(line: dict[str, Any]) -> BatchItem:
         endpoint=line.get("endpoint"),
         choices=tuple(line.get("choices") or ()),
         attempts=line.get("attempts", 1),
+        corrections=line.get("corrections", 0),
         cached=line.get("cached", False),
         latency=line.get("latency"),
         cost=None if cost is None else Decimal(str(cost)),

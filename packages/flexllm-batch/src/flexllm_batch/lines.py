@@ -34,6 +34,13 @@ def success_line(
         **saved_input(record, save_input),
         "metadata": record.metadata,
     }
+    _add_answer(line, result, return_usage=return_usage)
+    line["key"] = key
+    return encode_json(line) + b"\n"
+
+
+def _add_answer(line: dict[str, Any], result: ChatCompletionResult, *, return_usage: bool) -> None:
+    """Put what is known of an answer into its row's line."""
     if return_usage and result.usage is not None:
         line["usage"] = result.usage.to_dict()
     line["finish_reason"] = result.finish_reason
@@ -52,14 +59,18 @@ def success_line(
     if result.cached:
         line["cached"] = True
     line["attempts"] = result.attempts
+    if result.corrections:
+        line["corrections"] = result.corrections
     if result.latency is not None:
         line["latency"] = round(result.latency, 3)
-    line["key"] = key
-    return encode_json(line) + b"\n"
+    if result.time_to_first_token is not None:
+        line["time_to_first_token"] = round(result.time_to_first_token, 3)
 
 
-def error_line(record: Record, error: Exception, key: str | None, *, save_input: SaveInput) -> bytes:
-    """The line of a failed row, with its newline."""
+def error_line(
+    record: Record, error: Exception, key: str | None, *, save_input: SaveInput, return_usage: bool = True
+) -> bytes:
+    """The line of a failed row, with its newline. An answer that was paid for and cannot stand is in it too."""
     line: dict[str, Any] = {
         "index": record.index,
         "output": None,
@@ -69,6 +80,9 @@ def error_line(record: Record, error: Exception, key: str | None, *, save_input:
         "error": error_dict(error),
     }
     if isinstance(error, LLMRequestError):
+        if error.answer is not None:
+            line["rejected"] = error.answer.content
+            _add_answer(line, error.answer, return_usage=return_usage)
         line["endpoint"] = error.endpoint
         line["attempts"] = error.attempts
     if key is not None:

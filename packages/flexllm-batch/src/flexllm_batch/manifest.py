@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from flexllm_batch.batch_settings import BatchSettings
+from flexllm_batch.contracts import Contract
 from flexllm_batch.output_path import MANIFEST
 from flexllm_batch.pricing import pricer_for
 from flexllm_batch.stats import RunStats
@@ -97,6 +98,7 @@ class RunManifest:
             "params": dict(settings.params),
             "system": settings.shape.system,
             "limit": settings.limit,
+            "contract": _contract_facts(settings.contract),
             "endpoints": [_endpoint_facts(endpoint) for endpoint in self.endpoints],
             "prices": self._prices() if settings.track_cost else {},
             "versions": _versions(),
@@ -165,6 +167,17 @@ def _file_facts(path: Path) -> dict[str, Any]:
         return {"path": str(path.resolve()), "bytes": os.fstat(file.fileno()).st_size, "sha256": digest}
 
 
+def _contract_facts(contract: Contract | None) -> dict[str, Any] | None:
+    if contract is None:
+        return None
+    return {
+        "schema": contract.schema.response_format["json_schema"]["schema"] if contract.schema else None,
+        "no_truncated": contract.no_truncated,
+        "max_corrections": contract.max_corrections,
+        "grow_max_tokens": contract.grow_max_tokens,
+    }
+
+
 def _endpoint_facts(endpoint: EndpointConfig) -> dict[str, Any]:
     return {
         "name": endpoint.label,
@@ -191,7 +204,7 @@ def _price(endpoint: EndpointConfig, model: str) -> dict[str, Any] | None:
 
 
 def _counts(stats: RunStats) -> dict[str, Any]:
-    names = ("total", "ok", "failed", "resumed", "skipped", "left", "truncated", "retries", "cached",
+    names = ("total", "ok", "failed", "resumed", "skipped", "left", "truncated", "retries", "corrections", "cached",
              "prompt_tokens", "completion_tokens")  # fmt: skip
     return {
         **{name: getattr(stats, name) for name in names},

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from flexllm_batch.budget import Budget
+from flexllm_batch.histogram import Histogram
 from flexllm_core.errors import LLMRequestError
 from flexllm_core.results import ChatCompletionResult
 
@@ -23,14 +24,18 @@ class RunStats:
         failed: Rows that failed in this run, bad rows included.
         resumed: Rows whose answer was there already.
         skipped: Bad rows that were left out.
-        retries: Requests sent beyond the first of each row.
+        retries: Requests sent beyond the first of each row and of each correction.
         cached: Answers that came from the response cache.
         truncated: Answers that were cut by the token limit (`finish_reason` length).
-        prompt_tokens, completion_tokens: Sums over the rows whose usage is known.
+        prompt_tokens, completion_tokens: Sums over the rows whose usage is known, answers that broke the rows' contract
+            included.
         cost: US dollars of the rows whose price is known.
         estimated_cost: The part of `cost` of rows without usage: the most that they may have cost.
-        unknown_cost: Rows answered whose price is unknown; None when costs are not tracked.
+        unknown_cost: Rows that cost something whose price is unknown; None when costs are not tracked.
         budget: What the calls are paid from, None without one.
+        corrections: Answers that broke the rows' contract and were asked for again.
+        latency: Seconds of the answers of this run; what came from the cache took none.
+        first_token: Seconds until the first token, of answers that were streamed.
         errors: How often each kind of error occurred, with one full message of each in `examples`.
         seconds: How long the run has taken.
         stopped: Why the run ended before its rows did.
@@ -54,6 +59,9 @@ class RunStats:
     examples: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     stopped: str | None = None
+    corrections: int = 0
+    latency: Histogram = field(default_factory=Histogram)
+    first_token: Histogram = field(default_factory=Histogram)
 
     @property
     def done(self) -> int:
@@ -68,9 +76,18 @@ class RunStats:
     def add_result(self, result: ChatCompletionResult) -> None:
         """Count an answer."""
         self.ok += 1
-        self.retries += max(0, result.attempts - 1)  # one from the cache took none
+        self.retries += max(0, result.attempts - 1 - result.corrections)  # one from the cache took none
         if result.finish_reason == "length":
             self.truncated += 1
+        self._add_use(result)
+
+    def _add_use(self, result: ChatCompletionResult) -> None:
+        """Count what an answer took, also if it cannot stand."""
+        self.corrections += result.corrections
+        if result.latency is not None:
+            self.latency.add(result.latency)
+        if result.time_to_first_token is not None:
+            self.first_token.add(result.time_to_first_token)
         usage = result.usage
         if usage is not None:
             self.prompt_tokens += usage.prompt_tokens
@@ -89,6 +106,9 @@ class RunStats:
         self.failed += 1
         if isinstance(error, LLMRequestError):
             self.retries += error.attempts - 1
+            if error.answer is not None:
+                self.retries -= error.answer.corrections
+                self._add_use(error.answer)
         kind = error_kind(error)
         if kind in self.errors or len(self.errors) < MAX_ERROR_KINDS:
             self.errors[kind] += 1
@@ -104,8 +124,9 @@ class RunStats:
                 parts.append(f"{count} {name}")
         if self.truncated:
             parts.append(f"{self.truncated} truncated")
-        if self.retries:
-            parts.append(f"{self.retries} retries")
+        for count, name in ((self.retries, "retries"), (self.corrections, "corrections")):
+            if count:
+                parts.append(f"{count} {name}")
         if self.left:
             parts.append(f"{self.left} not asked")
         return ", ".join(parts)

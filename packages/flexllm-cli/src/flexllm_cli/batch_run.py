@@ -13,6 +13,7 @@ from flexllm_batch.budget import OnUnknownPrice, budget_warning
 from flexllm_batch.cache.config import ResponseCacheConfig
 from flexllm_batch.canary import Canary
 from flexllm_batch.client import DEFAULT_CONCURRENCY, LLMClient
+from flexllm_batch.contracts import make_contract, params_under
 from flexllm_batch.cost_tracking import CostTrackerConfig
 from flexllm_batch.manifest import RunManifest
 from flexllm_batch.output import OutputFormat
@@ -28,6 +29,7 @@ from flexllm_cli.batch_report import summary_json, summary_lines
 from flexllm_cli.canary_gate import CanaryGate
 from flexllm_cli.connection import Connection
 from flexllm_cli.event_loop import run
+from flexllm_cli.schema_option import read_schema
 from flexllm_cli.signals import DrainSignals
 from flexllm_cli.terminal import fail, say, write_result
 from flexllm_core.endpoint import EndpointConfig
@@ -69,6 +71,10 @@ class BatchCommand:
     max_image_side: int | None
     output_lines: OutputFormat
     manifest: bool
+    schema: str | None
+    no_truncated: bool
+    max_corrections: int | None
+    grow_max_tokens: int | None
     canary: int | None
     yes: bool
     dry_run: bool
@@ -106,9 +112,15 @@ class BatchCommand:
         sampling = params_from_options(
             {"temperature": self.temperature, "max_tokens": self.max_tokens, "thinking": self.thinking}
         )
+        contract = make_contract(
+            read_schema(self.schema) if self.schema is not None else None,
+            no_truncated=self.no_truncated,
+            max_corrections=self.max_corrections,
+            grow_max_tokens=self.grow_max_tokens,
+        )
         return BatchSettings(
             model=endpoint.model,
-            params={**endpoint.params, **sampling},
+            params=params_under(contract, {**endpoint.params, **sampling}),
             window=endpoint.concurrency_limit or DEFAULT_CONCURRENCY,
             output=self.output,
             save_input=_SAVE_INPUT[self.save_input] if self.save_input else defaults.save_input,
@@ -121,6 +133,7 @@ class BatchCommand:
             max_failures=parse_failure_limit(self.max_failures) if self.max_failures else FailureLimit(),
             track_cost=track_cost,
             output_format=self.output_lines,
+            contract=contract,
         )
 
     def _cache(self) -> ResponseCacheConfig:
@@ -133,8 +146,13 @@ class BatchCommand:
             cache_dir=defaults.cache_dir,
         )
 
-    def _with_media(self, chat_model: ChatModel) -> ChatModel:
-        """The model, with the media of each row put into its messages where that is asked for."""
+    def _chat_model(self, client: LLMClient, settings: BatchSettings) -> ChatModel:
+        """The client's model, with the media of each row put into its messages and its answers held to a contract."""
+        chat_model = client.chat_model
+        if settings.contract is not None:
+            from flexllm_batch.contracted import with_contract  # only rows with a contract need it
+
+            chat_model = with_contract(chat_model, settings.contract)
         if self.media_root is None and self.max_image_side is None:
             return chat_model
         from flexllm_providers.media.model import embedding_media  # only rows with media need it
@@ -152,7 +170,7 @@ class BatchCommand:
         inputs = [] if self.input_name == "-" else [Path(self.input_name)]
         async with LLMClient(endpoint=endpoint, cost_tracker=tracking, cache=self._cache()) as client:
             batch = Batch(
-                self._with_media(client.chat_model),
+                self._chat_model(client, settings),
                 source,
                 settings,
                 progress=progress_for(track_cost=track_cost),

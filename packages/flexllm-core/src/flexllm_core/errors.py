@@ -18,6 +18,7 @@ FlexLLMError
 │   │   ├── NotFoundError           404
 │   │   └── ServerError             5xx, 529
 │   └── LLMResponseError            200 with an error body, unusable JSON, truncated stream, empty answer
+│       └── ContractError           an answer that breaks the row's contract: its schema, or not to be truncated
 ├── NoEndpointAvailableError        every endpoint was tried: `.errors` holds one error per endpoint
 ├── BudgetExceededError             `.spent`, `.reserved`, `.limit` in US dollars
 └── JournalError                    the output file cannot be used
@@ -29,7 +30,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from flexllm_core.results import ChatCompletionResult
 
 Fault = Literal["caller", "endpoint", "account"]
 """Whose fault a failed call is: the row's, the server's or network's, or the key's."""
@@ -97,9 +101,12 @@ class LLMRequestError(FlexLLMError):
         kind: How it is treated (`ErrorKind`).
         may_be_billed: Whether the provider may charge for the attempt all the same: it had begun to answer, or
             nobody knows. A budget counts such an attempt at the most that it may have cost.
+        answer: An answer that was paid for on the way to the error and cannot stand, so that nobody loses it; its
+            usage and cost are sums over all such answers of the call. None where there was none.
     """
 
     may_be_billed: bool = True
+    answer: ChatCompletionResult | None = None
     default_fault: Fault = "endpoint"
     default_kind: ErrorKind = "transient"
 
@@ -220,6 +227,10 @@ class LLMResponseError(LLMRequestError):
     """The server said 200 but gave no usable answer."""
 
     default_kind: ErrorKind = "suspicious"
+
+
+class ContractError(LLMResponseError):
+    """The answer, and each one that was asked for in its place, breaks the row's contract; `answer` is the last."""
 
 
 class NoEndpointAvailableError(FlexLLMError):

@@ -105,6 +105,8 @@ class ChatCompletionResult:
         choices: The texts of all choices when `n` was above 1; `content` is the first.
         cached: The answer came from the response cache and cost nothing.
         attempts: Requests sent for this answer.
+        corrections: How often it was asked again because an answer broke its contract. Attempts, usage, cost and
+            latency are sums over all those answers then.
         latency: Seconds of the successful request; for a stream, until its end.
         time_to_first_token: Seconds until the first token of a stream.
         cost: US dollars; None when the price is unknown.
@@ -130,6 +132,7 @@ class ChatCompletionResult:
     time_to_first_token: float | None = None
     cost: Decimal | None = None
     cost_source: str | None = None
+    corrections: int = 0
 
     @property
     def data(self) -> Any:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import replace
 from decimal import Decimal
 
@@ -30,10 +30,18 @@ class Cached(ModelWrapper):
         store: Keeps the answers; closed with this.
         identities: For each endpoint by its name in results, who it is (`endpoint_identity`). Answers of
             any of them count; one is kept under the identity of the endpoint that gave it.
+        accepts: Whether a stored answer will do; by default each does.
     """
 
-    def __init__(self, inner: ChatModel, store: ResponseStore, identities: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        inner: ChatModel,
+        store: ResponseStore,
+        identities: Mapping[str, str],
+        accepts: Callable[[ChatCompletionResult], bool] | None = None,
+    ) -> None:
         super().__init__(inner)
+        self.accepts = accepts
         self.store = store
         self.identities = identities
         self._distinct = tuple(dict.fromkeys(identities.values()))
@@ -110,6 +118,8 @@ class Cached(ModelWrapper):
         entry = await self.store.look_up(keys)
         if entry is None or (request.keep_raw and entry.result.raw is None):
             return None
+        if self.accepts is not None and not self.accepts(entry.result):
+            return None
         return _free(entry.result, keep_raw=request.keep_raw)
 
     async def _keep(self, request: ChatRequest, result: ChatCompletionResult) -> None:
@@ -160,7 +170,7 @@ def _copy(result: ChatCompletionResult) -> ChatCompletionResult:
 def _free(result: ChatCompletionResult, *, keep_raw: bool) -> ChatCompletionResult:
     """The answer as one that costs nothing now; what it did cost stays in `cost_source`'s place unseen."""
     result.cached = True
-    result.attempts = 0
+    result.attempts = result.corrections = 0
     result.latency = result.time_to_first_token = None
     result.cost, result.cost_source = Decimal(0), "cache"
     if not keep_raw:

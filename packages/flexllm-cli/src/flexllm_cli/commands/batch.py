@@ -109,6 +109,21 @@ def batch(
     manifest: Annotated[
         bool, typer.Option("--manifest/--no-manifest", help="Write what was run to OUTPUT.run.json.")
     ] = True,
+    schema: Annotated[
+        str | None,
+        typer.Option("--schema", help="What each answer must satisfy: a JSON schema, as a file or as JSON."),
+    ] = None,
+    no_truncated: Annotated[
+        bool, typer.Option("--no-truncated", help="An answer that the token limit cut off is a failure.")
+    ] = False,
+    max_corrections: Annotated[
+        int | None,
+        typer.Option("--max-corrections", min=0, help="Times a model is told what breaks the schema; default 1."),
+    ] = None,
+    grow_max_tokens: Annotated[
+        int | None,
+        typer.Option("--grow-max-tokens", min=1, help="Ask once more with so many tokens for an answer that was cut."),
+    ] = None,
     canary: Annotated[
         int | None,
         typer.Option(
@@ -172,6 +187,10 @@ def batch(
             max_image_side=max_image_side,
             output_lines=output_lines,
             manifest=manifest,
+            schema=schema,
+            no_truncated=no_truncated,
+            max_corrections=max_corrections,
+            grow_max_tokens=grow_max_tokens,
             canary=canary,
             yes=yes,
             dry_run=dry_run,
