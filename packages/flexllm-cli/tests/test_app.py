@@ -63,7 +63,7 @@ def test_a_fault_of_ours_is_told_as_such(run, monkeypatch):
         raise ZeroDivisionError("oops")
 
     monkeypatch.setattr(app, "app", broken)
-    code, _, err = run("version")
+    code, _, err = run("list")
     assert code == 1
     assert "internal fault: ZeroDivisionError: oops" in err
     assert "FLEXLLM_TRACEBACK" in err

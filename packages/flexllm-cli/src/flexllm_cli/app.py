@@ -7,34 +7,34 @@ import sys
 
 import typer
 
-from flexllm_cli.commands import ask, batch, cache, diff, init, list_models, mock, models, set_model, version
-from flexllm_cli.commands import credits as balance
+from flexllm_cli.lazy_group import LazyGroup
 from flexllm_cli.terminal import fail
 
 app = typer.Typer(
     name="flexllm",
-    help="Ask language models: one question, or millions of rows with checkpoint and resume.",
+    cls=LazyGroup,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-app.command("ask")(ask.ask)
-app.command("batch")(batch.batch)
-app.add_typer(cache.app, name="cache")
-app.command("diff")(diff.diff)
-app.command("list")(list_models.list_models)
-app.command("set-model")(set_model.set_model)
-app.command("models")(models.models)
-app.command("credits")(balance.credits)
-app.command("init")(init.init)
-app.command("mock", context_settings=mock.CONTEXT, add_help_option=False)(mock.mock)
-app.command("version")(version.version)
+
+@app.callback()
+def root() -> None:
+    """Ask language models: one question, or millions of rows with checkpoint and resume.
+
+    `flexllm COMMAND --help` tells about a command, with examples.
+    """
 
 
 def main() -> None:
     """Entry point of `flexllm` and `xllm`."""
     try:
+        if sys.argv[1:] == ["version"]:  # nothing to parse, for which some versions of Typer load pydantic
+            from flexllm_cli.commands.version import version
+
+            return version()
         app()
     except KeyboardInterrupt:
         sys.exit(130)

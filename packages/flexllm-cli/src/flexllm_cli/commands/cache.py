@@ -14,7 +14,12 @@ from flexllm_cli.terminal import say
 if TYPE_CHECKING:
     from flexllm_batch.cache.config import ResponseCacheConfig
 
-app = typer.Typer(help="The response cache: stats, clear, prune, why.", no_args_is_help=True)
+app = typer.Typer(
+    help="The response cache: stats, clear, prune, why.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
 
 Folder = Annotated[Path | None, typer.Option("--dir", help="Folder of the cache; default ~/.flexllm/cache.")]
 Format = Annotated[Literal["text", "json"], typer.Option("--format", help="Text, or one JSON object.")]

@@ -6,8 +6,6 @@ import sys
 
 import typer
 
-CONTEXT = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
-
 
 def mock(context: typer.Context) -> None:
     """Start the mock LLM server, for tests; `flexllm mock --help` lists its options.
