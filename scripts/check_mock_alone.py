@@ -34,8 +34,13 @@ import openai
 import pytest
 from flexllm_mock import FaultRule
 
-def client_of(server, **options):
-    return openai.OpenAI(base_url=server.base_url, api_key="sk-suite", **options)
+@pytest.fixture(scope="session")
+def client_of():
+    # One HTTP client for all: each of its own would load the certificates again, which takes longer than a test.
+    with openai.DefaultHttpxClient() as http_client:
+        def make(server, **options):
+            return openai.OpenAI(base_url=server.base_url, api_key="sk-suite", http_client=http_client, **options)
+        yield make
 
 def ask(client, number, **options):
     messages = [{"role": "user", "content": f"Question {number}"}]
@@ -43,31 +48,29 @@ def ask(client, number, **options):
 
 @pytest.mark.parametrize("number", range(50))
 @pytest.mark.flexllm_mock(verdict=True)
-def test_single(flexllm_mock, number):
-    with client_of(flexllm_mock) as client:
-        assert ask(client, number).choices[0].message.content
+def test_single(flexllm_mock, client_of, number):
+    assert ask(client_of(flexllm_mock), number).choices[0].message.content
     assert flexllm_mock.stats().requests == 1
 
 @pytest.mark.parametrize("number", range(50))
-def test_stream(flexllm_mock_session, number):
-    with client_of(flexllm_mock_session) as client:
-        text = "".join(chunk.choices[0].delta.content or "" for chunk in ask(client, number, stream=True))
-        assert text == ask(client, number).choices[0].message.content
+def test_stream(flexllm_mock_session, client_of, number):
+    client = client_of(flexllm_mock_session)
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in ask(client, number, stream=True))
+    assert text == ask(client, number).choices[0].message.content
     assert flexllm_mock_session.stats().requests == 2
 
 @pytest.mark.parametrize("number", range(50))
 @pytest.mark.flexllm_mock(faults=[FaultRule(status=429, headers={"retry-after-ms": "20"}, times=1)], verdict=True)
-def test_retry(flexllm_mock, number):
-    with client_of(flexllm_mock, max_retries=2) as client:
-        assert ask(client, number).choices[0].message.content
+def test_retry(flexllm_mock, client_of, number):
+    assert ask(client_of(flexllm_mock, max_retries=2), number).choices[0].message.content
     assert [request.status for request in flexllm_mock.requests] == [429, 200]
 
 @pytest.mark.parametrize("number", range(50))
-def test_tools(flexllm_mock_session, number):
+def test_tools(flexllm_mock_session, client_of, number):
     schema = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
     tool = {"type": "function", "function": {"name": "weather", "parameters": schema}}
-    with client_of(flexllm_mock_session) as client:
-        [call] = ask(client, number, tools=[tool], tool_choice="required").choices[0].message.tool_calls
+    answer = ask(client_of(flexllm_mock_session), number, tools=[tool], tool_choice="required")
+    [call] = answer.choices[0].message.tool_calls
     assert isinstance(json.loads(call.function.arguments)["city"], str)
     flexllm_mock_session.verdict().check()
 """
