@@ -62,8 +62,9 @@ def test_kills_lose_nothing_and_ask_nothing_finished_again(start_mock, cli, file
         process.communicate()
         wait_until(lambda: mock.stats()["in_flight"] == 0, "the server to see the connections close")
         in_flight += min(WINDOW, mock.requests() - len(whole_lines(files.output)) - in_flight)
-    finished = cli(*command)
-    assert finished.returncode == 0, finished.stderr
+    finished = cli.start(*command)
+    _, errors = finished.communicate(timeout=60 + rows / 100)
+    assert finished.returncode == 0, errors
     lines = files.lines()
     assert [line["index"] for line in lines] == list(range(rows))
     assert all(line["status"] == "success" for line in lines)
