@@ -59,7 +59,7 @@ def test_parquet_without_its_library_says_which_extra(run, monkeypatch, tmp_path
 def test_a_fault_of_ours_is_told_as_such(run, monkeypatch):
     """One line, no traceback, and how to see more."""
 
-    def broken() -> None:
+    def broken(**_) -> None:
         raise ZeroDivisionError("oops")
 
     monkeypatch.setattr(app, "app", broken)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -298,3 +299,29 @@ def test_any_yaml_is_a_configuration_or_a_config_error(value: Any) -> None:
     except ConfigError as error:
         said.append(str(error))
     assert all(text.startswith("c.yaml") for text in said)
+
+
+KEYS = {
+    "a key of a model": ("models: [{id: m, api_key: sk-abcdefgh}]", True),
+    "a key of an endpoint": ("batch: {endpoints: [{model: m, base_url: 'http://h/v1', api_key: sk-abcdefgh}]}", True),
+    "a variable": ("models: [{id: m, api_key: '${SOME_KEY}'}]", False),
+    "a variable of an endpoint": (
+        "batch: {endpoints: [{model: m, base_url: 'http://h/v1', api_key: '${SOME_KEY}'}]}",
+        False,
+    ),
+    "no key": ("models: [{id: m, api_key: EMPTY}]", False),
+}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes of files")
+@pytest.mark.parametrize(("text", "warns"), KEYS.values(), ids=KEYS)
+def test_keys_that_others_can_read_give_a_warning(tmp_path, text, warns):
+    """Only where a key itself is in the file; the warning has the mode and the remedy, and not the key."""
+    file = tmp_path / "config.yaml"
+    file.write_text(text)
+    file.chmod(0o644)
+    found = load_config(file, {"SOME_KEY": "sk-12345678"}).warnings
+    assert bool(found) == warns
+    assert all("644" in warning and "chmod 600" in warning and "sk-" not in warning for warning in found)
+    file.chmod(0o600)
+    assert load_config(file, {"SOME_KEY": "sk-12345678"}).warnings == ()

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 import typer
 
 from flexllm_cli.lazy_group import LazyGroup
-from flexllm_cli.terminal import fail
 
 app = typer.Typer(
     name="flexllm",
@@ -35,26 +33,11 @@ def main() -> None:
             from flexllm_cli.commands.version import version
 
             return version()
-        app()
+        code = app(standalone_mode=False)
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:  # noqa: BLE001 - the outermost handler: every error ends here, as a line and a code
-        sys.exit(_report(error))
+        from flexllm_cli.error_report import end_with  # `--help` needs none of it
 
-
-def _report(error: Exception) -> int:
-    """Say what went wrong; the exit code."""
-    from flexllm_cli.exit_codes import FAILED, exit_code_for  # `--help` needs none of it
-    from flexllm_core.errors import FlexLLMError
-
-    if isinstance(error, BrokenPipeError):
-        # Whoever read our output has gone; there is nobody to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
-    if isinstance(error, FlexLLMError | OSError):
-        fail(str(error))
-        return exit_code_for(error)
-    if os.environ.get("FLEXLLM_TRACEBACK"):
-        raise error
-    fail(f"internal fault: {type(error).__name__}: {error}; set FLEXLLM_TRACEBACK=1 to see where, and please report it")
-    return FAILED
+        sys.exit(end_with(error))
+    sys.exit(code if isinstance(code, int) else 0)

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from flexllm_batch.budget import Budget
 from flexllm_batch.progress import format_count, format_seconds
 from flexllm_batch.stats import RunStats
+from flexllm_batch.stop_rules import StopRules
+from flexllm_cli import exit_codes
+from flexllm_cli.error_report import ErrorReport, report_of
+from flexllm_cli.i18n import gettext as _
+from flexllm_cli.i18n import translate_message
 
 _SHOWN_ERRORS = 5
 
@@ -16,20 +22,48 @@ _SHOWN_ERRORS = 5
 def summary_lines(stats: RunStats, output: Path) -> list[str]:
     """The outcome of a run."""
     asked = stats.ok + stats.failed
-    rate = f", {asked / stats.seconds:.1f} rows/s" if stats.seconds > 0 else ""
-    lines = [f"{stats.summary()} in {format_seconds(stats.seconds)}{rate}"]
+    rate = ", " + _("{rate} rows/s").format(rate=f"{asked / stats.seconds:.1f}") if stats.seconds > 0 else ""
+    in_time = _("{counts} in {seconds}").format(counts=_counts(stats), seconds=format_seconds(stats.seconds))
+    lines = [in_time + rate]
     if stats.prompt_tokens or stats.completion_tokens:
-        tokens = f"tokens: {format_count(stats.prompt_tokens)} in, {format_count(stats.completion_tokens)} out"
+        read, written = format_count(stats.prompt_tokens), format_count(stats.completion_tokens)
+        tokens = _("tokens: {read} in, {written} out").format(read=read, written=written)
         cost = stats.cost_text()
-        lines.append(f"{tokens}; {cost}" if cost else tokens)
+        lines.append(f"{tokens}; {translate_message(cost)}" if cost else tokens)
     for kind, count in stats.errors.most_common(_SHOWN_ERRORS):
-        lines.append(f"{count} x {kind}: {stats.examples.get(kind, '')}")
+        lines.append(f"{count} x {kind}: {translate_message(stats.examples.get(kind, ''))}")
     if budget := stats.budget_text():
-        lines.append(budget)
+        lines.append(translate_message(budget))
     if stats.left:
-        lines.append(f"{stats.left} rows are left; the same command goes on with them")
-    lines.append(f"output: {output}")
+        lines.append(_("{left} rows are left; the same command goes on with them").format(left=stats.left))
+    lines.append(_("output: {path}").format(path=output))
     return lines
+
+
+def _counts(stats: RunStats) -> str:
+    """The counts of a run; those that are 0 are left out but for the first two."""
+    counts = (
+        (stats.resumed, _("{count} resumed")),
+        (stats.skipped, _("{count} skipped")),
+        (stats.cached, _("{count} cached")),
+        (stats.truncated, _("{count} truncated")),
+        (stats.retries, _("{count} retries")),
+        (stats.left, _("{count} not asked")),
+    )
+    always = [_("{count} ok").format(count=stats.ok), _("{count} failed").format(count=stats.failed)]
+    return ", ".join([*always, *(text.format(count=count) for count, text in counts if count)])
+
+
+def failure_report(stats: RunStats, rules: StopRules, code: int) -> ErrorReport | None:
+    """What the user is told of a run that ended with `code`; None where nothing failed."""
+    if rules.stopped_by is not None:
+        report = report_of(rules.stopped_by)
+        message = _("the run was stopped: {reason}").format(reason=report.message)
+        return replace(report, message=message, exit_code=code)
+    if not stats.failed or code not in (exit_codes.FAILED, exit_codes.NETWORK):
+        return None
+    message = _("{failed} of {asked} rows failed").format(failed=stats.failed, asked=stats.ok + stats.failed)
+    return ErrorReport("RowsFailed", message, code, True, _("the same command asks the rows that failed again"))
 
 
 def _budget(budget: Budget | None) -> dict[str, float | int] | None:

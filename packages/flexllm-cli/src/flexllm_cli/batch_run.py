@@ -25,13 +25,14 @@ from flexllm_batch.sources import open_source
 from flexllm_batch.stop_rules import FailureLimit, parse_failure_limit
 from flexllm_batch.survey import CostOf
 from flexllm_cli import exit_codes
-from flexllm_cli.batch_report import summary_json, summary_lines
+from flexllm_cli.batch_report import failure_report, summary_json, summary_lines
 from flexllm_cli.canary_gate import CanaryGate
 from flexllm_cli.connection import Connection
+from flexllm_cli.error_report import ErrorReport
 from flexllm_cli.event_loop import run
 from flexllm_cli.schema_option import read_schema
 from flexllm_cli.signals import DrainSignals
-from flexllm_cli.terminal import fail, say, write_result
+from flexllm_cli.terminal import say, write_result
 from flexllm_core.endpoint import EndpointConfig
 from flexllm_core.options import SaveInput, params_from_options
 from flexllm_core.protocol import ChatModel
@@ -191,8 +192,9 @@ class BatchCommand:
                     await batch.run(Canary(self.canary, gate.decide) if self.canary else None)
             finally:
                 batch.close()
-        self._show_summary(batch)
-        return signals.exit_code or gate.exit_code or _outcome_code(batch)
+        code = signals.exit_code or gate.exit_code or _outcome_code(batch)
+        self._show_summary(batch, gate.failure or failure_report(batch.stats, batch.rules, code))
+        return code
 
     def _gate(self, batch: Batch) -> CanaryGate:
         limit = batch.settings.max_failures
@@ -213,13 +215,13 @@ class BatchCommand:
             for line in report.lines():
                 say(line)
 
-    def _show_summary(self, batch: Batch) -> None:
-        if batch.rules.stopped_by is not None:
-            fail(f"the run was stopped: {batch.rules.stopped_by}")
+    def _show_summary(self, batch: Batch, failure: ErrorReport | None) -> None:
         for line in summary_lines(batch.stats, self.output):
             say(line)
         if self.as_json:
             write_result(summary_json(batch.stats, self.output) + "\n")
+        if failure is not None:
+            failure.show()
 
 
 def estimator(endpoint: EndpointConfig) -> CostOf:

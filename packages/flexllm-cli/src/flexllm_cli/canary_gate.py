@@ -14,7 +14,10 @@ from flexllm_batch.canary import CanaryReport
 from flexllm_batch.progress import format_seconds
 from flexllm_batch.stop_rules import FailureLimit
 from flexllm_cli import exit_codes
-from flexllm_cli.terminal import fail, say
+from flexllm_cli.error_report import ErrorReport
+from flexllm_cli.i18n import gettext as _
+from flexllm_cli.i18n import translate_message
+from flexllm_cli.terminal import say
 
 _POLL = 0.1  # seconds between two looks at whether a signal has ended the waiting
 
@@ -30,6 +33,7 @@ class CanaryGate:
 
     Attributes:
         exit_code: Why the run does not go on; None when it does.
+        failure: The same for the user, where the first rows are the reason.
     """
 
     def __init__(self, *, limit: FailureLimit, budget: Decimal | None, yes: bool, stopped: Callable[[], bool]) -> None:
@@ -38,6 +42,7 @@ class CanaryGate:
         self._yes = yes
         self._stopped = stopped
         self.exit_code: int | None = None
+        self.failure: ErrorReport | None = None
 
     async def decide(self, report: CanaryReport) -> bool:
         """Show the report; whether to go on."""
@@ -46,21 +51,22 @@ class CanaryGate:
         problem = report.problem(self._limit, self._budget)
         if problem is not None:
             kind, text = problem
-            fail(f"the run does not go on: {text}; what is answered is kept")
             self.exit_code = exit_codes.BY_STOP_KIND[kind]
+            message = _("the run does not go on: {reason}; what is answered is kept")
+            self.failure = ErrorReport("CanaryError", message.format(reason=translate_message(text)), self.exit_code)
             return False
         if self._yes or await self._asked(report.left):
             return True
         if not self._stopped():
-            say("the run does not go on; what is answered is kept, and the same command goes on from there")
+            say(_("the run does not go on; what is answered is kept, and the same command goes on from there"))
         self.exit_code = exit_codes.DRY_RUN
         return False
 
     async def _asked(self, left: int) -> bool:
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
-            say("there is no terminal to ask on; --yes goes on without asking")
+            say(_("there is no terminal to ask on; --yes goes on without asking"))
             return False
-        sys.stderr.write(f"ask the other {left} rows? [y/N] ")
+        sys.stderr.write(_("ask the other {left} rows? [y/N]").format(left=left) + " ")
         sys.stderr.flush()
         answer = await _read_line(self._stopped)
         return answer.strip().lower() in ("y", "yes")
@@ -95,13 +101,11 @@ async def _read_line(stopped: Callable[[], bool]) -> str:
 
 def report_lines(report: CanaryReport) -> list[str]:
     """What the first rows came to, for people."""
-    failed = f"{report.failed} failed ({report.failure_rate:.0%})"
-    lines = [f"canary: {report.asked} rows in {format_seconds(report.seconds)}, {failed}"]
+    text = _("canary: {asked} rows in {seconds}, {failed} failed ({share})")
+    seconds, share = format_seconds(report.seconds), f"{report.failure_rate:.0%}"
+    lines = [text.format(asked=report.asked, seconds=seconds, failed=report.failed, share=share)]
     if report.cost is None or report.projected_cost is None:
-        lines.append("cost: unknown")
-    else:
-        lines.append(
-            f"cost: ${report.cost:.4f}, projected for all {report.asked + report.left} rows: "
-            f"${report.projected_cost:.4f}"
-        )
-    return lines
+        return [*lines, _("cost: unknown")]
+    text = _("cost: {cost}, projected for all {rows} rows: {projected}")
+    cost, projected = f"${report.cost:.4f}", f"${report.projected_cost:.4f}"
+    return [*lines, text.format(cost=cost, rows=report.asked + report.left, projected=projected)]

@@ -20,11 +20,3 @@ def say(text: str) -> None:
     """Tell the user something, on stderr."""
     sys.stderr.write(visible(text) + "\n")
     sys.stderr.flush()
-
-
-def fail(text: str) -> None:
-    """Tell the user what went wrong, on stderr; red on a terminal."""
-    line = visible(" ".join(text.split()))
-    red, plain = ("\x1b[31m", "\x1b[0m") if sys.stderr.isatty() else ("", "")
-    sys.stderr.write(f"{red}error:{plain} {line}\n")
-    sys.stderr.flush()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,7 @@ from flexllm_core.options import SaveInput, unknown_name_message
 
 MAX_WARNINGS = 50
 OPENAI_BASE_URL = "https://api.openai.com/v1"
+_NO_KEY = "EMPTY"  # what local servers are given in place of a key
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
@@ -171,7 +173,23 @@ def parse_config(text: str, file: Path, env: Mapping[str, str]) -> Config:
     if default is not None and not isinstance(default, str):
         raise ConfigError(f"{file}: default: expected the name of a model, found {_kind(default)}")
     batch = _batch_section(data.get("batch"), file, env, warnings)
+    warnings += _exposed_keys(data, file)
     return Config(path=file, default=default, models=models, batch=batch, warnings=tuple(warnings))
+
+
+def _exposed_keys(data: Mapping[str, Any], file: Path) -> list[str]:
+    """A warning about keys that other users of the machine can read; none where there are no such keys."""
+    entries = [*(data.get("models") or ()), *((data.get("batch") or {}).get("endpoints") or ())]
+    written = [entry.get("api_key") for entry in entries]
+    if os.name != "posix" or not any(key and key != _NO_KEY and not _has_variable(key) for key in written):
+        return []  # where there is no POSIX, the mode does not tell who may read a file
+    try:
+        mode = file.stat().st_mode
+    except OSError:  # it was read, or given as text, and is not there now
+        return []
+    if not stat.S_ISREG(mode) or not mode & (stat.S_IRGRP | stat.S_IROTH):
+        return []
+    return [f"{file}: it holds keys, and others can read it (mode {mode & 0o777:o}); `chmod 600` keeps them private"]
 
 
 def _model_entries(value: object, file: Path, warnings: list[str]) -> tuple[Mapping[str, Any], ...]:

@@ -1,0 +1,118 @@
+"""The language of messages: English, or Simplified Chinese where the environment asks for it.
+
+`gettext(text)`, which modules import as `_`, translates a text of ours. `translate_message(text)` translates one that
+was put together elsewhere, such as an error of a lower package: the catalogue holds its template, with
+`{names}` where values stand.
+"""
+
+from __future__ import annotations
+
+import gettext as stdlib_gettext
+import os
+import re
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+
+from flexllm_cli.po import read_po
+
+ENGLISH = "en"
+LANGUAGES = (ENGLISH, "zh_CN")
+_CHINESE = re.compile(r"zh([_-](cn|sg|my|hans)([_-]\w+)?)?", re.IGNORECASE)
+_VARIABLES = ("FLEXLLM_LANG", "LC_ALL", "LC_MESSAGES", "LANG")
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+
+
+def language_of(env: Mapping[str, str]) -> str:
+    """`zh_CN` or `en`: what the first variable that is set asks for.
+
+    >>> language_of({"LANG": "zh_CN.UTF-8"}), language_of({"FLEXLLM_LANG": "en", "LANG": "zh_CN.UTF-8"})
+    ('zh_CN', 'en')
+    """
+    wanted = next((value for name in _VARIABLES if (value := env.get(name, "").strip())), "")
+    return "zh_CN" if _CHINESE.fullmatch(re.split("[.@]", wanted, maxsplit=1)[0]) else ENGLISH
+
+
+class Catalogue(stdlib_gettext.NullTranslations):
+    """Translations by message; what has none stays as it is."""
+
+    def __init__(self, messages: Mapping[str, str]) -> None:
+        super().__init__()
+        self._messages = messages
+        self._templates: list[tuple[re.Pattern[str], str]] | None = None
+
+    def gettext(self, message: str) -> str:
+        """The translation of a message, or the message."""
+        return self._messages.get(message, message)
+
+    def translate_message(self, text: str) -> str:
+        """The translation of a text that is a message, or one with values in it, or ends in one after a colon."""
+        if not self._messages:
+            return text
+        found = self._translated(text)
+        if found is not None:
+            return found
+        for colon in re.finditer(": ", text):
+            found = self._translated(text[colon.end() :])
+            if found is not None:
+                return text[: colon.end()] + found
+        return text
+
+    def _translated(self, text: str) -> str | None:
+        if text in self._messages:
+            return self._messages[text]
+        if self._templates is None:
+            self._templates = _templates(self._messages)
+        for pattern, translation in self._templates:
+            if match := pattern.fullmatch(text):
+                values = {name: self.translate_message(value) for name, value in match.groupdict().items()}
+                return _PLACEHOLDER.sub(lambda place, values=values: values[place[1]], translation)  # type: ignore[misc]
+        return None
+
+
+def _templates(messages: Mapping[str, str]) -> list[tuple[re.Pattern[str], str]]:
+    """What texts with values look like; those with more fixed text are tried first."""
+    found = {message: text for message, text in messages.items() if re.search(r"\w{3}", _PLACEHOLDER.sub("", message))}
+    named = sorted(
+        (message for message in found if _PLACEHOLDER.search(message)),
+        key=lambda message: -len(_PLACEHOLDER.sub("", message)),
+    )
+    return [(_pattern(message), found[message]) for message in named]
+
+
+def _pattern(message: str) -> re.Pattern[str]:
+    """The texts that a template makes; values may be empty and may have several lines."""
+    parts, seen = [], set()
+    for index, part in enumerate(_PLACEHOLDER.split(message)):
+        if index % 2 == 0:
+            parts.append(re.escape(part))
+        elif part in seen:
+            parts.append(f"(?P={part})")
+        else:
+            seen.add(part)
+            parts.append(f"(?P<{part}>.*?)")
+    return re.compile("".join(parts), re.DOTALL)
+
+
+@cache
+def catalogue_of(language: str) -> Catalogue:
+    """The catalogue of a language; an empty one for English."""
+    if language == ENGLISH:
+        return Catalogue({})
+    text = (files("flexllm_cli") / "locale" / f"{language}.po").read_text(encoding="utf-8")
+    return Catalogue(read_po(text))
+
+
+def current() -> Catalogue:
+    """The catalogue of the language that the environment asks for now."""
+    return catalogue_of(language_of(os.environ))
+
+
+def gettext(message: str) -> str:
+    """A message of ours in the user's language."""
+    return current().gettext(message)
+
+
+def translate_message(text: str) -> str:
+    """A text of another package in the user's language, where its template is known; else as it is."""
+    return current().translate_message(text)
