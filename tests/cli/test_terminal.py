@@ -2,50 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import pty
 import re
-import subprocess
-import sys
-import threading
-
-import pytest
 
 HOSTILE = "\x1b[2J\x1b]0;title\x07\x1b]52;c;YmFk\x07[bold]not markup[/bold] \u202eright to left\x9b31m"
-
-
-@pytest.fixture
-def on_terminal(cli):
-    """Run the command with all three streams on a terminal; what it showed, and its exit code."""
-
-    def run(*args: object, columns: int = 120) -> tuple[str, int]:
-        leader, follower = pty.openpty()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "flexllm_cli", *map(str, args)],
-            stdin=follower, stdout=follower, stderr=follower,
-            env={**cli.environment(), "TERM": "xterm", "COLUMNS": str(columns)},
-        )  # fmt: skip
-        os.close(follower)
-        shown: list[bytes] = []
-
-        def read() -> None:
-            while True:
-                try:
-                    data = os.read(leader, 65536)
-                except OSError:  # the last writer has gone
-                    return
-                if not data:
-                    return
-                shown.append(data)
-
-        reader = threading.Thread(target=read)
-        reader.start()
-        code = process.wait(60)
-        reader.join()
-        os.close(leader)
-        return b"".join(shown).decode(), code
-
-    return run
 
 
 def test_batch_draws_a_bar(on_terminal, files, start_mock):

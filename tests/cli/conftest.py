@@ -1,0 +1,66 @@
+"""Fixtures for the tests of the command line: in this process, and on a terminal."""
+
+from __future__ import annotations
+
+import io
+import os
+import pty
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from flexllm_cli import app
+
+
+@pytest.fixture
+def in_process(monkeypatch, capsys, tmp_path) -> Callable[..., tuple[object, str, str]]:
+    """Run the program in this process, which is quicker than a new one; its exit code, stdout and stderr."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+    def call(*args: object, text: str = "") -> tuple[object, str, str]:
+        monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+        monkeypatch.setattr(sys, "argv", ["flexllm", *map(str, args)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            app.main()
+        out, err = capsys.readouterr()
+        return end.value.code or 0, out, err
+
+    return call
+
+
+@pytest.fixture
+def on_terminal(cli) -> Callable[..., tuple[str, int]]:
+    """Run the command with all three streams on a terminal; what it showed, and its exit code."""
+
+    def run(*args: object, columns: int = 120, env: dict[str, str] | None = None) -> tuple[str, int]:
+        leader, follower = pty.openpty()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "flexllm_cli", *map(str, args)],
+            stdin=follower, stdout=follower, stderr=follower,
+            env={**cli.environment(), "TERM": "xterm", "COLUMNS": str(columns), **(env or {})},
+        )  # fmt: skip
+        os.close(follower)
+        shown: list[bytes] = []
+
+        def read() -> None:
+            while True:
+                try:
+                    data = os.read(leader, 65536)
+                except OSError:  # the last writer has gone
+                    return
+                if not data:
+                    return
+                shown.append(data)
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        code = process.wait(60)
+        reader.join()
+        os.close(leader)
+        return b"".join(shown).decode(), code
+
+    return run
