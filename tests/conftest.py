@@ -56,6 +56,11 @@ class MockProcess:
         with urllib.request.urlopen(request, timeout=10):
             pass
 
+    def end_faults(self) -> None:
+        request = urllib.request.Request(self.url + "/__mock__/faults", method="DELETE")
+        with urllib.request.urlopen(request, timeout=10):
+            pass
+
     def stats(self) -> dict[str, Any]:
         with urllib.request.urlopen(self.url + "/__mock__/stats", timeout=10) as response:
             stats: dict[str, Any] = json.load(response)

@@ -14,7 +14,7 @@ def test_the_second_writer_is_refused_and_the_first_is_unharmed(start_mock, cli,
     first = cli.start(*command)
     wait_until(lambda: mock.requests() > 2, "the first run's requests")
     second = cli(*command)
-    mock.post("/__mock__/faults", [])  # the first run was slow for as long as the second needed
+    mock.end_faults()  # the first run was slow for as long as the second needed
     _, errors = first.communicate(timeout=60)
     assert second.returncode == 5
     assert str(first.pid) in second.stderr

@@ -271,6 +271,8 @@ def test_control_adds_faults_and_resets(serve):
     assert client.post("/__mock__/faults", {"answer": "one rule"}).json["added"] == 1
     assert [client.chat().status for _ in range(3)] == [500, 429, 200]
     assert client.chat().text == "one rule"
+    assert client.request("DELETE", "/__mock__/faults").json == {"status": "ok", "removed": 3}
+    assert client.chat().text != "one rule"
     assert client.post("/__mock__/reset", None).json == {"status": "ok"}
     assert client.server.stats().requests == 0
     assert client.server.requests == []

@@ -52,6 +52,8 @@ def control_app(mock: MockApp) -> Starlette:
         return _json({"status": "ok"})
 
     async def faults(request: Request) -> Response:
+        if request.method == "DELETE":
+            return _json({"status": "ok", "removed": mock.faults.clear()})
         try:
             rules = rules_from_json(await request.json())
         except (ValueError, RecursionError) as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
@@ -67,7 +69,7 @@ def control_app(mock: MockApp) -> Starlette:
             Route("/__mock__/stats", stats, methods=["GET"]),
             Route("/__mock__/verdict", verdict, methods=["GET"]),
             Route("/__mock__/reset", reset, methods=["POST"]),
-            Route("/__mock__/faults", faults, methods=["POST"]),
+            Route("/__mock__/faults", faults, methods=["POST", "DELETE"]),
         ],
         exception_handlers={HTTPException: _problem},
     )

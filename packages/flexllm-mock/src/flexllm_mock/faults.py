@@ -182,6 +182,12 @@ class FaultScript:
         """Put a rule behind the others."""
         self._armed.append(_Armed(rule))
 
+    def clear(self) -> int:
+        """Take all rules away, until the next reset; how many there were."""
+        count = len(self._armed)
+        self._armed = []
+        return count
+
     def pick(self, request: ApiRequest) -> FaultRule | None:
         """Return the rule for a request and count its use."""
         for armed in self._armed:
