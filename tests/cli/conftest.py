@@ -24,10 +24,13 @@ def in_process(monkeypatch, capsys, tmp_path) -> Callable[..., tuple[object, str
         monkeypatch.setattr(sys, "stdin", io.StringIO(text))
         monkeypatch.setattr(sys, "argv", ["flexllm", *map(str, args)])
         capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
+        code: object = 0
+        try:
             app.main()
+        except SystemExit as end:
+            code = end.code or 0
         out, err = capsys.readouterr()
-        return end.value.code or 0, out, err
+        return code, out, err
 
     return call
 

@@ -13,7 +13,7 @@ from flexllm_cli.i18n import translate_message
 from flexllm_core.visible import visible
 
 _USAGE = 2
-_SEPARATORS = ("; run `flexllm ", ": pip install ", ": give ")
+_SEPARATORS = ("; run `flexllm ", ": pip install ", ": give ", "; see ")
 """Where the messages of some errors go over to what to do; the remedy begins behind the first space."""
 
 

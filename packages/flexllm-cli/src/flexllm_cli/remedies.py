@@ -31,7 +31,7 @@ def remedy_for(error: Exception) -> str:
     """What to do about an error, in the user's language."""
     if isinstance(error, InputError) and error.line is not None:
         return _("correct the row, or leave such rows out with --on-bad-row skip")
-    return next((text for kind, text in _remedies() if isinstance(error, kind)), "")
+    return next((text for kind, text in _remedies() if isinstance(error, kind)), _("see `flexllm --help`"))
 
 
 def _remedies() -> tuple[tuple[type[Exception], str], ...]:

@@ -31,6 +31,8 @@ DETAILS = {
     "limit_resets": "Limit resets",
     "expires_at": "Expires",
 }
+USUAL = {("free_tier", "no"), ("low_balance", "no"), ("usable", "yes")}
+"""Details that are worth a line only when they are different."""
 SYMBOLS = {"USD": "$", "CNY": "¥", "EUR": "€"}
 
 
@@ -72,7 +74,7 @@ def _lines(report: CreditReport, connection: Connection) -> list[str]:
         f"API Key: {mask_key(key) if key else '-'}",
         "-" * 40,
         *(f"  {LABELS[line.label]}: {amount_text(line)}" for line in report.lines),
-        *(f"  {DETAILS[name]}: {value}" for name, value in report.details.items()),
+        *(f"  {DETAILS[name]}: {value}" for name, value in report.details.items() if (name, value) not in USUAL),
     ]
     if report.unofficial:
         lines.append(f"{report.vendor} does not document this; it may be wrong, or end at any time.")
