@@ -109,7 +109,7 @@ class LLMClient(BatchMethods):
                 label=endpoint.label,
             )
             self.budgeted = (budgeted,)
-        limited = limited_by(endpoint, attempt, self.concurrency)
+        limited = limited_by(endpoint, attempt, self.concurrency, provider_client.rate_limits)
         policy = (retry_policy or RetryPolicy()).with_retry_times(endpoint.retry_times)
         retrying = Retrying(limited, policy)
         self.meter = Metered(retrying, self.pricer, self.budget) if tracking.enabled else None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
+from flexllm_providers.rate_headers import LimitKind, RateLimit
+
 Refusal = float | None
 """Seconds that the server says to wait; None when it does not say."""
 
@@ -36,11 +38,12 @@ class BucketLimit:
         self._level = level - cost
         return False, None
 
-    def left(self) -> tuple[float, float, float]:
-        """Limit, remaining and seconds until the bucket is full, for headers."""
+    def headers(self, now: float) -> RateLimit:
+        """What is left, as headers say it."""
         size = self.per_minute * self.burst
-        level = size if self._level is None else self._level
-        return size, level, (size - level) * 60 / self.per_minute
+        level = size if self._level is None else min(size, self._level + (now - self._at) * self.per_minute / 60)
+        kind: LimitKind = "tokens" if self.unit == "tokens" else "requests"
+        return RateLimit(kind, size, level, (size - level) * 60 / self.per_minute)
 
 
 @dataclass

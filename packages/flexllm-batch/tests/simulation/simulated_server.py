@@ -9,7 +9,7 @@ from collections import Counter, deque
 from collections.abc import AsyncGenerator, Callable, Iterable
 from dataclasses import dataclass, field
 
-from simulated_limits import Limit
+from simulated_limits import BucketLimit, Limit
 
 from flexllm_core.errors import (
     AuthenticationError,
@@ -21,6 +21,7 @@ from flexllm_core.errors import (
 )
 from flexllm_core.requests import ChatRequest
 from flexllm_core.results import ChatCompletionResult, StreamEvent, Usage
+from flexllm_providers.rate_headers import RateLimit
 
 Service = Callable[[random.Random], float]
 Fault = Callable[[float, str, random.Random], "LLMRequestError | str | None"]
@@ -143,6 +144,11 @@ class SimulatedServer:
         usage = Usage(sizes[0], sizes[1], sum(sizes))
         latency = arrival.ended - now
         return ChatCompletionResult("ok", finish_reason="stop", usage=usage, endpoint=self.name, latency=latency)
+
+    def rate_limits(self) -> list[RateLimit]:
+        """What the headers of a server that tells its limits say."""
+        now = asyncio.get_running_loop().time()
+        return [limit.headers(now) for limit in self.limits if isinstance(limit, BucketLimit)]
 
     async def _check(self, arrival: Arrival, tokens: int) -> None:
         for fault in self.faults:

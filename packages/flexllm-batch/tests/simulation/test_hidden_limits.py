@@ -111,3 +111,19 @@ def test_errors_that_do_not_depend_on_the_load_slow_nobody_down(
     server = SimulatedServer(service=constant(1.0), faults=[unavailable(share=share)], seed=2)
     run_virtual(keep_asking(adaptive_client(server, 50), 50, 120.0))
     assert server.answers(10, 110) >= 0.9 * (1 - share) * 50 * 100
+
+
+@pytest.mark.parametrize("unit", ["requests", "tokens"])
+@pytest.mark.parametrize("seed", range(3))
+def test_limits_that_headers_tell_are_used_up_and_hardly_ever_refused(
+    run_virtual: Any, seeded: Any, adaptive_client: Any, unit: str, seed: int
+) -> None:
+    """A server that says what is left: the rate comes down to the refill before anything is refused."""
+    seeded(seed)
+    per_minute = 1200.0 if unit == "requests" else 1200.0 * MEAN_TOKENS
+    limit = BucketLimit(per_minute, burst=1.0, unit=unit)
+    server = SimulatedServer(service=lognormal(1.0), limits=[limit], seed=seed, tokens=tokens_of)
+    model = adaptive_client(server, 60, rate_limits=server.rate_limits)
+    run_virtual(keep_asking(model, 60, 320.0, prompt_of_some_size))
+    assert server.answers(60, 300) >= 0.95 * 20 * 240
+    assert server.refused_share() < 0.005

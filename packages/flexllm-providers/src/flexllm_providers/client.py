@@ -18,6 +18,7 @@ from flexllm_core.results import ChatCompletionResult, StreamEvent
 from flexllm_providers.detect import detect_provider
 from flexllm_providers.gemini.urls import has_project
 from flexllm_providers.http import HttpResponse, StreamResponse, Timeouts, Transport
+from flexllm_providers.rate_headers import RateLimit, rate_limits
 from flexllm_providers.sse import SSEParser
 from flexllm_providers.target import Target
 from flexllm_providers.transport.create import create_transport
@@ -59,6 +60,7 @@ class ProviderClient:
         # A transport's connections belong to the loop and the process that made them.
         self._transports: dict[asyncio.AbstractEventLoop, Transport] = {}
         self._pid = os.getpid()
+        self._last_headers: Mapping[str, str] = {}
 
     def __repr__(self) -> str:
         return f"ProviderClient({self.target.label!r}, model={self.target.model!r})"
@@ -79,6 +81,10 @@ class ProviderClient:
             if loop.is_closed():
                 self._transports.pop(loop, None)
 
+    def rate_limits(self) -> tuple[RateLimit, ...]:
+        """What the last answer's headers say about the endpoint's limits; read only when it is asked for."""
+        return rate_limits(self._last_headers, time.time())
+
     async def complete(self, request: ChatRequest) -> ChatCompletionResult:
         """Answer a request with one HTTP request.
 
@@ -92,6 +98,7 @@ class ProviderClient:
             http_request = self._wire.encode(request, target, stream=False)
             started = loop.time()
             response = await self._transport(loop).send(http_request, self.timeouts)
+            self._last_headers = response.headers
         except LLMRequestError as error:
             self._name(error, request)
             raise
@@ -136,6 +143,7 @@ class ProviderClient:
             target = self.target if self._token is None else await self._authorized(self._token)
             http_request = self._wire.encode(request, target, stream=True)
             response = await self._transport(loop).stream(http_request, self.timeouts)
+            self._last_headers = response.headers
             if 200 <= response.status < 300:
                 return response, target
             try:

@@ -29,6 +29,10 @@ class Admissions:
         while len(marks) > 2 and marks[1][0] <= now - MINUTE:
             marks.popleft()
 
+    def span(self, now: float) -> float:
+        """Seconds that are remembered: a minute, or less at the beginning."""
+        return now - self._marks[0][0]
+
     def per_second(self, now: float, admitted: float) -> float:
         """The average rate over the last minute, or since the beginning."""
         since, before = self._marks[0]

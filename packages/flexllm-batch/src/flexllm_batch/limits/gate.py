@@ -8,16 +8,19 @@ many wait.
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from flexllm_batch.limits.advice import advised_rate
 from flexllm_batch.limits.concurrency import RAMP_SECONDS
 from flexllm_batch.limits.learner import LONG_PAUSE, GateCounts, Learner
 from flexllm_batch.limits.pace import Pace, TokenPace
 from flexllm_batch.limits.refusals import given_up, too_long
 from flexllm_core.errors import LLMRequestError
+from flexllm_providers.rate_headers import RateLimit
 
 MAX_PAUSE = 120.0
 """Seconds; a server that asks for a longer pause is answered by an error, not by waiting."""
@@ -29,6 +32,10 @@ _EARLINESS = 1e-6
 """Seconds by which a timer may be early: less than any server measures."""
 
 _LATENESS = 0.01
+
+_OFTEN, _SELDOM = 16, 64
+"""Requests between two reviews of an endpoint that tells its limits, and of others: at least so many."""
+
 _NO_PACES: tuple[TokenPace | None, ...] = ()
 
 
@@ -84,6 +91,7 @@ class Gate:
         in_flight: Requests in flight.
         sent: Requests so far.
         answered: There was an answer.
+        review_at: The request after which the endpoint's headers are to be looked at.
         open: Nothing but `limit` holds a request back.
         alert: Answers are looked at.
     """
@@ -108,8 +116,10 @@ class Gate:
         self._learned_last = 0.0
         self._held_by_rate = False
         self._usual_size = 0.0
-        self._probe = 0  # number of the request that tries an endpoint that was out of order
+        self._probes: set[int] = set()  # the requests that try an endpoint that was out of order
+        self._tokens = 0.0  # of a usual request, as answers say
         self.in_flight = self.sent = 0
+        self.review_at = 1 if limits.adaptive else math.inf
         self.answered = False
         self.limit = limits.concurrency
         self.open = self.alert = False
@@ -173,9 +183,8 @@ class Gate:
     def leave(self, number: int) -> None:
         """Request `number` has ended, in whatever way."""
         self.in_flight -= 1
-        if number == self._probe:
-            self._held_by_rate = False
-        self._probe = 0
+        if self._probes:
+            self._probes.discard(number)
         if self._waiters:
             self._look()
 
@@ -205,6 +214,24 @@ class Gate:
                 self._refuse_all(lambda: given_up(error, now - outage.since, outage.failures))
         self._settle(now)
 
+    def review(self, limits: Sequence[RateLimit], tokens: int, latency: float | None) -> None:
+        """Look at how it goes.
+
+        Args:
+            limits: What the endpoint's headers say.
+            tokens: Of an answer and its prompt; 0 when that is not known.
+            latency: Seconds that the answer took; None when that is not known.
+        """
+        self.review_at = self.sent + (_OFTEN if limits else max(_SELDOM, 2 * self.limit))
+        if tokens:
+            self._tokens += (tokens - self._tokens) / (8 if self._tokens else 1)
+        if self._learner is not None:
+            now = self._loop.time()
+            self._learner.advised = advised_rate(limits, self._tokens)
+            if self._learner.pace is None and not self._learner.outage.failures:
+                self._learner.queue.review(now, self.sent - self.in_flight, self.in_flight, latency)
+            self._settle(now)
+
     def correct(self, ticket: Ticket, tokens: tuple[float, ...]) -> None:
         """The request took so many tokens."""
         for pace, thought, actual in zip(self._token_paces, ticket.tokens, tokens, strict=False):
@@ -222,7 +249,7 @@ class Gate:
         if now < self._refused_until and self._refusal is not None:
             raise too_long(self._refusal, self._refused_until - now, MAX_PAUSE)
         outage = self._learner.outage if self._learner else None
-        if outage is not None and outage.given_up and (self._probe or now < outage.next_probe):
+        if outage is not None and outage.given_up and (self._probes or now < outage.next_probe):
             assert self._refusal is not None
             raise given_up(self._refusal, now - outage.since, outage.failures)
 
@@ -237,9 +264,9 @@ class Gate:
         paced = self._pace is not None or self._token_paces is not _NO_PACES
         self.open = not paced and now >= self._paused_until and now >= self._refused_until
         if learner is not None:
-            self.limit = learner.concurrency.limit
+            self.limit = learner.limit
             self.alert = learner.alert
-            self.open = self.open and learner.rate.rate is None and not learner.outage.parked
+            self.open = self.open and learner.pace is None and not learner.outage.parked
         if self._waiters:
             self._look()
 
@@ -260,7 +287,7 @@ class Gate:
 
     def _has_slot(self) -> bool:
         if self.parked:
-            return not self._probe
+            return self._learner is not None and len(self._probes) < self._learner.outage.probes
         return self.in_flight < self.limit
 
     def _may_send(self, ticket: Ticket, now: float) -> bool:
@@ -279,17 +306,18 @@ class Gate:
         if self._learner is None:
             return
         if self._learner.outage.parked:
-            self._probe = ticket.number
+            self._probes.add(ticket.number)
         rate = self._learner.rate
-        if rate.rate is not None:
+        if self._learner.pace is not None:
             moment = self._learned_moment(ticket)
             self._learned_last = moment if now - moment < _LATENESS else now
-            rate.sent(now, ticket.number, ticket.weight, in_use=self._held_by_rate)
+            in_use = self._held_by_rate and self._learner.pace == rate.rate
+            rate.sent(now, ticket.number, ticket.weight, in_use=in_use)
             self._held_by_rate = False
 
     def _learned_moment(self, ticket: Ticket) -> float:
         """When a request may be sent at the learnt rate: after the last one, by what it takes itself."""
-        rate = self._learner.rate.rate if self._learner is not None else None
+        rate = self._learner.pace if self._learner is not None else None
         return 0.0 if rate is None else self._learned_last + ticket.weight / rate
 
     def _weight(self, tokens: tuple[float, ...]) -> float:

@@ -17,6 +17,7 @@ _BELOW_MEASURED = 0.98
 _MEASURE_SECONDS = 1.0
 _MEASURE_REQUESTS = 8
 _FORGOTTEN = 60.0  # seconds without having to wait for the rate
+_CYCLE = 20.0  # seconds of giving and refusing, from which on it may be a limit by the minute
 _BLACKOUT = 0.1
 _SAME = 0.08  # share by which two measurements of one rate differ
 _TRUSTED = 3
@@ -84,8 +85,7 @@ class LearnedRate:
         else:
             self._grown_at = now
             if now - self._used_at > _FORGOTTEN:
-                self.rate, self._measured, self._paused = None, False, False
-                self._begin(now, number)
+                self._forget(now, number)
 
     def refused(
         self, number: int, now: float, weight: float = 1.0, *, sent: int, in_flight: int, pause: bool = False
@@ -172,13 +172,25 @@ class LearnedRate:
             self._excess = excess
             self._cut(now, sent, _SMALL_CUT * self.rate)
 
+    def lost(self, weight: float) -> None:
+        """A request was refused by an endpoint that refuses everything, which tells nothing of its rate."""
+        self._lost_ever += weight
+
     def resume(self, now: float, sent: int) -> None:
         """An outage of refusals has ended: a limit by the minute admits on average what it did in the last one."""
-        rate = self._average(now)
-        if self.rate is not None and rate > 1 / MINUTE:
+        if self.rate is None:
+            return
+        rate, seconds = self._average(now), self._admissions.span(now)
+        if seconds >= _CYCLE and rate * seconds >= _MEASURE_REQUESTS:
             self._measured = True
             self._cut(now, sent, rate)
             self._hold = MINUTE
+        elif not self._measured:
+            self._forget(now, sent)
+
+    def _forget(self, now: float, sent: int) -> None:
+        self.rate, self._measured, self._paused = None, False, False
+        self._begin(now, sent)
 
     def _cut(self, now: float, sent: int, rate: float) -> None:
         self.rate = max(_LOWEST, rate)

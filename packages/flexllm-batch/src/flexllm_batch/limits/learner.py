@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from flexllm_batch.limits.concurrency import FIRST_LIMIT, AdaptiveLimit
 from flexllm_batch.limits.learned_rate import LearnedRate
 from flexllm_batch.limits.outage import Outage
+from flexllm_batch.limits.queue_watch import QueueWatch
 from flexllm_core.errors import LLMRequestError
 
 _OTHER_OVERLOADS = 0.25
@@ -53,7 +54,9 @@ class Learner:
 
     Attributes:
         concurrency: Of the requests in flight.
+        queue: Of those that the server works on, and does not only keep waiting.
         rate: Of requests per second.
+        advised: The same, as the endpoint's headers have it; None while there is plenty.
         by_tokens: The rate is one of tokens: a request counts by its size.
         outage: Whether the endpoint is out of order.
 
@@ -65,8 +68,11 @@ class Learner:
     """
 
     def __init__(self, floor: int, ceiling: int, patience: float, now: float) -> None:
+        self.floor = floor
         self.concurrency = AdaptiveLimit(floor, ceiling)
         self.rate = LearnedRate(since=now)
+        self.queue = QueueWatch(ceiling)
+        self.advised: float | None = None
         self.outage = Outage(patience)
         self._share = 0.0  # of overloads other than 429, lately
         self._peak = self._earlier_peak = 0  # requests in flight when one was sent that was answered
@@ -74,6 +80,17 @@ class Learner:
         self._levels: deque[int] = deque(maxlen=3)  # requests in flight at the last refusals
         self.by_tokens = False  # the last refusal was one of tokens, not of requests
         self._refusing = False  # the last failure was a refusal
+
+    @property
+    def limit(self) -> int:
+        """Requests in flight at most."""
+        return max(self.floor, min(self.concurrency.limit, self.queue.limit))
+
+    @property
+    def pace(self) -> float | None:
+        """Requests per second that may be sent; None when nothing holds them back."""
+        learned, advised = self.rate.rate, self.advised
+        return learned if advised is None else advised if learned is None else min(learned, advised)
 
     @property
     def alert(self) -> bool:
@@ -87,7 +104,7 @@ class Learner:
         if now - self._peak_from > _PEAK_SECONDS:
             self._earlier_peak, self._peak, self._peak_from = self._peak, 0, now
         self._peak = max(self._peak, level)
-        if level + 1 >= self.concurrency.limit:
+        if level + 1 >= self.limit:
             self.concurrency.answered(now)
         if self.outage.succeeded(number):
             self._recover(now, counts)
@@ -108,13 +125,18 @@ class Learner:
         self._refusing = error.status_code == 429
         if overload:
             self._refused(number, level, weight, error, now, counts)
-        return self.outage.failed(now, sent=counts.sent, overload=overload, answered=counts.answered)
+        return self.outage.failed(
+            now, sent=counts.sent, overload=overload, answered=counts.answered, retry_after=error.retry_after
+        )
 
     def _refused(
         self, number: int, level: int, weight: float, error: LLMRequestError, now: float, counts: GateCounts
     ) -> None:
         self._share += _SHARE_WEIGHT * (1 - self._share)
-        if self.outage.parked or (error.status_code != 429 and self._share < _OTHER_OVERLOADS):
+        if self.outage.parked:
+            self.rate.lost(weight)
+            return
+        if error.status_code != 429 and self._share < _OTHER_OVERLOADS:
             return
         peak = max(self._peak, self._earlier_peak)
         self.by_tokens = speaks_of_tokens(error)

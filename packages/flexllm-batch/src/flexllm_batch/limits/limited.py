@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 from flexllm_batch.limits.gate import Gate, GateLimits, Ticket
 from flexllm_batch.limits.outage import PATIENCE
@@ -17,6 +17,7 @@ from flexllm_core.errors import ConfigError, LLMRequestError
 from flexllm_core.protocol import ChatModel, ModelWrapper
 from flexllm_core.requests import ChatRequest
 from flexllm_core.results import ChatCompletionResult, StreamEvent
+from flexllm_providers.rate_headers import RateLimit
 
 
 class Limited(ModelWrapper):
@@ -35,6 +36,7 @@ class Limited(ModelWrapper):
             time, to see, until it answers again.
         min_concurrency: The least that is learnt for the requests in flight.
         patience: Seconds without an answer after which the calls that wait get an error.
+        rate_limits: What the last answer said about the endpoint's limits; `adaptive` keeps within them.
 
     Raises:
         ConfigError: A limit that would let nothing through.
@@ -52,6 +54,7 @@ class Limited(ModelWrapper):
         adaptive: bool = False,
         min_concurrency: int = 1,
         patience: float = PATIENCE,
+        rate_limits: Callable[[], Sequence[RateLimit]] | None = None,
     ) -> None:
         super().__init__(inner)
         for name, value in (
@@ -72,6 +75,7 @@ class Limited(ModelWrapper):
             concurrency, max_qps, tokens, adaptive=adaptive, floor=min(min_concurrency, concurrency), patience=patience
         )
         self._costs = TokenCosts()
+        self._rate_limits = rate_limits if adaptive else None
         self._gates: dict[asyncio.AbstractEventLoop, Gate] = {}
 
     @property
@@ -110,6 +114,8 @@ class Limited(ModelWrapper):
         gate.answered = True
         if gate.alert:
             gate.succeeded(number, level)
+        if gate.sent >= gate.review_at:
+            self._review(gate, result)
         if ticket is not None and ticket.tokens:
             self._correct(gate, ticket, result)
         return result
@@ -135,8 +141,15 @@ class Limited(ModelWrapper):
             gate.leave(ticket.number)
         gate.answered = True
         gate.succeeded(ticket.number, ticket.level)
+        if gate.sent >= gate.review_at and result is not None:
+            self._review(gate, result)
         if ticket.tokens and result is not None:
             self._correct(gate, ticket, result)
+
+    def _review(self, gate: Gate, result: ChatCompletionResult) -> None:
+        """Now and then: what the endpoint says about its limits, and how fast it is."""
+        limits = self._rate_limits() if self._rate_limits is not None else ()
+        gate.review(limits, result.usage.total_tokens if result.usage is not None else 0, result.latency)
 
     def _correct(self, gate: Gate, ticket: Ticket, result: ChatCompletionResult) -> None:
         """Put what the answer says it took in the place of what was thought."""
@@ -144,7 +157,12 @@ class Limited(ModelWrapper):
             gate.correct(ticket, self._costs.learn(ticket.tokens, result.usage))
 
 
-def limited_by(endpoint: EndpointConfig, inner: ChatModel, concurrency: int) -> Limited:
+def limited_by(
+    endpoint: EndpointConfig,
+    inner: ChatModel,
+    concurrency: int,
+    rate_limits: Callable[[], Sequence[RateLimit]] | None = None,
+) -> Limited:
     """A model with the limits of an endpoint; `concurrency` is its own limit, or the default."""
     return Limited(
         inner,
@@ -155,4 +173,5 @@ def limited_by(endpoint: EndpointConfig, inner: ChatModel, concurrency: int) -> 
         max_output_tpm=endpoint.max_output_tpm,
         adaptive=endpoint.adaptive is not False,
         min_concurrency=endpoint.min_concurrency or 1,
+        rate_limits=rate_limits,
     )

@@ -14,6 +14,7 @@ _ALMOST_ALL = 0.95
 _SECONDS = 1.0
 """Refusals come at once, and the answers of what was admitted beside them only later."""
 
+_PROBES_WHEN_TOLD = 4
 _FIRST_WAIT = 0.5
 _LONGEST_WAIT = 6.0
 _WAIT_GROWS = 1.5
@@ -21,12 +22,13 @@ _WAIT_GROWS = 1.5
 
 @dataclass(slots=True)
 class Outage:
-    """Counts failures without an answer between them. While `parked`, one request at a time is let through.
+    """Counts failures without an answer between them. While `parked`, few requests are let through.
 
     Attributes:
         patience: Seconds until `given_up`.
         parked: Nothing but probes is sent.
         next_probe: The time of the next probe.
+        probes: How many may be in flight.
         given_up: It has lasted longer than the patience: calls fail at once, but for a probe now and then.
         since: When it began.
         failures: Failed requests since the last answer.
@@ -35,6 +37,7 @@ class Outage:
     patience: float = PATIENCE
     parked: bool = False
     next_probe: float = 0.0
+    probes: int = 1
     given_up: bool = False
     since: float = 0.0
     failures: int = 0
@@ -49,7 +52,9 @@ class Outage:
         self.failures, self._wait = 0, _FIRST_WAIT
         return was_parked
 
-    def failed(self, now: float, *, sent: int, overload: bool, answered: bool) -> bool:
+    def failed(
+        self, now: float, *, sent: int, overload: bool, answered: bool, retry_after: float | None = None
+    ) -> bool:
         """A request failed by the endpoint's fault; whether this begins an outage.
 
         What is no refusal (a reset, a timeout) counts only after the endpoint has answered once: one that
@@ -60,6 +65,7 @@ class Outage:
             sent: Requests sent so far.
             overload: The endpoint said that it is overloaded.
             answered: It has answered before.
+            retry_after: Seconds after which it says that it can be tried again.
         """
         if not overload and not answered:
             return False
@@ -68,11 +74,11 @@ class Outage:
             self.since, self._sent_before = now, sent
         if self.parked:
             self._wait = min(_LONGEST_WAIT, self._wait * _WAIT_GROWS)
-            self._schedule(now)
+            self._schedule(now, retry_after)
             self.given_up = now - self.since > self.patience
         elif self._is_outage(now, sent, overload=overload):
             self.parked = True
-            self._schedule(now)
+            self._schedule(now, retry_after)
             return True
         return False
 
@@ -88,5 +94,9 @@ class Outage:
         if self.parked and not self.given_up and now - self.next_probe > _LONGEST_WAIT:
             self.since = now
 
-    def _schedule(self, now: float) -> None:
-        self.next_probe = now + self._wait * (1 + 0.1 * random.random())
+    def _schedule(self, now: float, retry_after: float | None) -> None:
+        """The server's own word goes before our guess, and a few may try it then."""
+        told = retry_after is not None and retry_after > 0
+        self.probes = _PROBES_WHEN_TOLD if told else 1
+        wait = retry_after if told and retry_after is not None else self._wait
+        self.next_probe = now + wait * (1 + 0.1 * random.random())

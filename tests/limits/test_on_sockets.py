@@ -1,0 +1,41 @@
+"""The limits over real connections: the mock's own log says when each request came."""
+
+from __future__ import annotations
+
+import pytest
+
+from flexllm_batch import LLMClient
+from flexllm_mock import FaultRule, MockServer
+
+
+def client_of(server: MockServer, **settings: object) -> LLMClient:
+    return LLMClient(model="mock", base_url=server.base_url, api_key="EMPTY", proxy="", **settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("max_qps", [20, 60])
+async def test_no_second_has_more_requests_than_max_qps_with_retries(max_qps):
+    """Every third request fails, so that there are retries."""
+    rows = int(max_qps * 1.2)
+    async with MockServer(faults=[FaultRule(status=500, every=3)]) as server:
+        async with client_of(server, max_qps=max_qps) as client:
+            result = await client.chat_batch([f"row {number}" for number in range(rows)], max_tokens=5)
+        times = sorted(request.received_at for request in server.requests)
+    assert not [item.error for item in result if item.error]
+    assert len(times) > rows
+    assert max(sum(start <= time < start + 1 for time in times) for start in times) <= max_qps
+
+
+async def test_nobody_asks_during_a_pause_and_no_row_is_lost():
+    """200 rows, 50 in flight, and a server that wants a pause in the middle of it."""
+    async with MockServer(delay=0.05, faults=[]) as server:
+        async with client_of(server) as client:
+            await client.chat_batch([f"warm {number}" for number in range(60)], max_tokens=5)
+            server.add_fault(FaultRule(status=429, headers={"retry-after": "1"}, times=3))
+            result = await client.chat_batch([f"row {number}" for number in range(200)], max_tokens=5)
+        requests = server.requests
+    assert not [item.error for item in result if item.error]
+    refused = [request for request in requests if request.status == 429]
+    told_at = refused[-1].received_at + (refused[-1].seconds or 0.0)
+    in_pause = [request for request in requests if told_at + 0.1 < request.received_at < told_at + 0.98]
+    assert len(refused) == 3
+    assert in_pause == []
