@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from flexllm_core.config import Config, parse_config, resolve_endpoint
+from flexllm_core.config import Config, parse_config
 from flexllm_core.endpoint import EndpointConfig
 from flexllm_core.errors import ConfigError, NotConfiguredError
+from flexllm_core.resolve import resolve_endpoint
 
 FILE = """
 default: def

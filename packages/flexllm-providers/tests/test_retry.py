@@ -50,6 +50,8 @@ class Script:
         step = self._next()
         await asyncio.sleep(self.takes)
         if isinstance(step, BaseException):
+            if isinstance(step, LLMRequestError):
+                step.attempts = 1
             raise step
         return ChatCompletionResult(step)
 
@@ -60,6 +62,8 @@ class Script:
         try:
             await asyncio.sleep(self.takes)
             for item in step if isinstance(step, list) else [step]:
+                if isinstance(item, LLMRequestError):
+                    item.attempts = 1  # the same one may have been raised before, by a call that retried
                 if isinstance(item, BaseException):
                     raise item
                 yield StreamEvent("content", item)

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 from flexllm_core.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from flexllm_batch.balance.member import (
+        MemberStats,
+    )
     from flexllm_batch.batch import (
         Batch,
     )
@@ -45,6 +48,9 @@ if TYPE_CHECKING:
     from flexllm_batch.limits.limited import (
         Limited,
     )
+    from flexllm_batch.pool import (
+        LLMClientPool,
+    )
     from flexllm_batch.pricing import (
         price_of,
     )
@@ -71,8 +77,10 @@ __all__ = [
     "CostReport",
     "CostTrackerConfig",
     "LLMClient",
+    "LLMClientPool",
     "Ledger",
     "Limited",
+    "MemberStats",
     "OutputDiff",
     "Rates",
     "ResponseCacheConfig",
@@ -84,6 +92,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "flexllm_batch.balance.member": ("MemberStats",),
     "flexllm_batch.batch": ("Batch",),
     "flexllm_batch.batch_options": ("BatchOptions",),
     "flexllm_batch.batch_settings": ("BatchSettings",),
@@ -102,6 +111,7 @@ _HOMES = {
     ),
     "flexllm_batch.ledger": ("Ledger",),
     "flexllm_batch.limits.limited": ("Limited",),
+    "flexllm_batch.pool": ("LLMClientPool",),
     "flexllm_batch.pricing": ("price_of",),
     "flexllm_batch.rates": ("Rates",),
     "flexllm_batch.records": ("RowShape",),

@@ -12,7 +12,7 @@ from flexllm_batch.budget import Budget
 from flexllm_batch.budgeted import Budgeted
 from flexllm_batch.cost import CostReport, Metered
 from flexllm_batch.items import BatchItem, BatchResult
-from flexllm_batch.pricing import Pricer
+from flexllm_batch.pricing import PricesAnswers
 from flexllm_batch.sources import MessageLists
 from flexllm_core import sync
 from flexllm_core.endpoint import EndpointConfig
@@ -39,7 +39,7 @@ class BatchMethods(ChatMethods):
     """
 
     concurrency: int
-    pricer: Pricer
+    pricer: PricesAnswers
     meter: Metered | None
     endpoints: Sequence[EndpointConfig] = ()
     budget: Budget | None = None

@@ -39,6 +39,7 @@ class BatchOptions(ChatOptions, total=False):
     `output_jsonl` (also `output_file`) is the checkpoint file: an interrupted batch goes on with it.
     With `output_format="openai"` it gets the lines of OpenAI's batch API at a complete end, and the
     checkpoint is `<output>.journal`. With `manifest=True` what was run is written to `<output>.run.json`.
+    `distribute` is for pools, whose rows always go to whichever member has room; it is accepted and does nothing.
     `metadata` gives each row its own fields for the output line. `show_progress` draws a bar or plain
     lines on standard error. `max_failures` is a number of rows or a share such as "5%".
     `schema`, a JSON schema or a pydantic model class, is what each answer must satisfy; one that does not is
@@ -64,6 +65,7 @@ class BatchOptions(ChatOptions, total=False):
     no_truncated: bool
     max_corrections: int | None
     grow_max_tokens: int | None
+    distribute: bool
 
 
 def check_batch_options(options: Mapping[str, Any]) -> None:

@@ -6,21 +6,16 @@ from pathlib import Path
 from typing import Any, Self
 
 from flexllm_batch.batch_methods import BatchMethods
-from flexllm_batch.budgeted import Budgeted
 from flexllm_batch.cache.build import with_cache
 from flexllm_batch.cache.config import ResponseCacheConfig
 from flexllm_batch.cost import Metered
 from flexllm_batch.cost_tracking import CostTrackerConfig, cost_tracking
-from flexllm_batch.limits.limited import limited_by
-from flexllm_batch.pricing import Pricer
-from flexllm_core.config import load_config, resolve_endpoint
+from flexllm_batch.endpoint_stack import DEFAULT_CONCURRENCY, endpoint_stack
+from flexllm_core.config import load_config
 from flexllm_core.endpoint import EndpointConfig, endpoint_from, endpoint_with_key
 from flexllm_core.errors import ConfigError
-from flexllm_core.protocol import ChatModel
-from flexllm_providers.client import ProviderClient
+from flexllm_core.resolve import resolve_endpoint
 from flexllm_providers.retry import Retrying, RetryPolicy
-
-DEFAULT_CONCURRENCY = 50
 
 _CLIENT_ARGUMENTS = ("retry_policy", "track_cost", "cost_tracker", "transport", "cache")
 """What `LLMClient` takes beside the settings of its endpoint."""
@@ -94,27 +89,16 @@ class LLMClient(BatchMethods):
         self.endpoint = endpoint
         self.endpoints = (endpoint,)
         self.concurrency = endpoint.concurrency_limit or DEFAULT_CONCURRENCY
-        provider_client = ProviderClient(endpoint, transport=transport)
         tracking = cost_tracking(cost_tracker, track_cost=track_cost)
         self.budget = tracking.make_budget()
-        self.pricer = Pricer(endpoint.price, provider_client.target.base_url)
-        attempt: ChatModel = provider_client
-        if self.budget is not None:
-            attempt = budgeted = Budgeted(
-                attempt,
-                self.budget,
-                self.pricer,
-                output_limit=provider_client.output_limit,
-                model=endpoint.model,
-                label=endpoint.label,
-            )
-            self.budgeted = (budgeted,)
-        limited = limited_by(endpoint, attempt, self.concurrency, provider_client.rate_limits)
+        self.stack = endpoint_stack(endpoint, transport=transport, budget=self.budget)
+        self.pricer = self.stack.pricer
+        self.budgeted = (self.stack.budgeted,) if self.stack.budgeted is not None else ()
         policy = (retry_policy or RetryPolicy()).with_retry_times(endpoint.retry_times)
-        retrying = Retrying(limited, policy)
+        retrying = Retrying(self.stack.limited, policy)
         self.meter = Metered(retrying, self.pricer, self.budget) if tracking.enabled else None
-        chat_model = with_cache(self.meter or retrying, cache, [provider_client])
-        super().__init__(chat_model, model=endpoint.model, params=endpoint.params, read=provider_client.read)
+        chat_model = with_cache(self.meter or retrying, cache, [self.stack.provider_client])
+        super().__init__(chat_model, model=endpoint.model, params=endpoint.params, read=self.stack.provider_client.read)
 
     @classmethod
     def from_config(cls, model: str | None = None, *, path: str | Path | None = None, **settings: Any) -> Self:

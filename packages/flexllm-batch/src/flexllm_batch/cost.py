@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from flexllm_batch.budget import Budget
 from flexllm_batch.ledger import Ledger
-from flexllm_batch.pricing import Pricer, price_context
+from flexllm_batch.pricing import PricesAnswers
 from flexllm_core.errors import LLMRequestError
 from flexllm_core.protocol import ChatModel, ModelWrapper
 from flexllm_core.requests import ChatRequest
@@ -129,7 +129,7 @@ class CostReport:
 class Metered(ModelWrapper):
     """Puts the cost on each answer, from its usage and the price of its model."""
 
-    def __init__(self, inner: ChatModel, pricer: Pricer, budget: Budget | None = None) -> None:
+    def __init__(self, inner: ChatModel, pricer: PricesAnswers, budget: Budget | None = None) -> None:
         super().__init__(inner)
         self.pricer = pricer
         self.report = CostReport(budget=budget)
@@ -157,8 +157,8 @@ class Metered(ModelWrapper):
             await events.aclose()
 
     def _price(self, result: ChatCompletionResult, request: ChatRequest) -> None:
-        if result.cost is None and result.usage is not None:
-            priced = self.pricer.cost(request.model, result.model, result.usage, price_context(request))
+        if result.cost is None:
+            priced = self.pricer.cost_of(request, result)
             if priced is not None:
                 result.cost, result.cost_source = priced
         self.report.add(result)

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from math import inf
+from typing import Protocol
 
 from flexllm_batch import genai_table, price_table
 from flexllm_batch.rates import Rates, rates_from_price
 from flexllm_core.endpoint import EndpointConfig, Price
 from flexllm_core.requests import ChatRequest
-from flexllm_core.results import Usage
+from flexllm_core.results import ChatCompletionResult, Usage
 from flexllm_providers.client import ProviderClient
 
 Context = tuple[tuple[str, str], ...]
@@ -25,6 +26,14 @@ _MOST_MODELS = 1000
 
 _MOMENT = 60.0
 """Seconds after which a price that changes with the time of day is looked up again."""
+
+
+class PricesAnswers(Protocol):
+    """What knows the cost of answers: the prices of one endpoint, or of several."""
+
+    def cost_of(self, request: ChatRequest, result: ChatCompletionResult) -> tuple[Decimal, str] | None:
+        """Cost and source of an answer; None when it is unknown."""
+        ...
 
 
 def price_of(
@@ -97,6 +106,12 @@ class Pricer:
         """Cost and source of a call to the model `asked` that the model `answered`; None when unknown."""
         rates = self.rates(answered, context) or self.rates(asked, context)
         return (rates.cost(usage), rates.source) if rates is not None else None
+
+    def cost_of(self, request: ChatRequest, result: ChatCompletionResult) -> tuple[Decimal, str] | None:
+        """Cost and source of an answer; None when it is unknown."""
+        if result.usage is None:
+            return None
+        return self.cost(request.model, result.model, result.usage, price_context(request))
 
     def _find(self, model: str, context: Context) -> _Known:
         known = self._known.get((model, context))

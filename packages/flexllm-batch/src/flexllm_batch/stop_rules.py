@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,6 +12,7 @@ from flexllm_core.errors import (
     ConfigError,
     LLMConnectionError,
     LLMRequestError,
+    NoEndpointAvailableError,
     NotFoundError,
     QuotaExceededError,
 )
@@ -82,13 +84,16 @@ class StopRules:
             self._network_in_a_row = 0
             return self.kind is not None
         self._failed += 1
-        self.only_network_failures &= isinstance(error, LLMConnectionError)
+        self.only_network_failures &= isinstance(error, LLMConnectionError | NoEndpointAvailableError)
         kind = self._kind(error)
         if kind is not None and self.kind is None:
             self.kind, self.stopped_by = kind, error
         return self.kind is not None
 
     def _kind(self, error: Exception) -> StopKind | None:
+        if isinstance(error, NoEndpointAvailableError):
+            # Nobody took the row although it waited; the others would wait as long.
+            return _kind_of_all(error.errors)
         if isinstance(error, AuthenticationError):
             return "auth"
         if isinstance(error, QuotaExceededError):
@@ -109,3 +114,16 @@ class StopRules:
         if self._limit.exceeded(self._failed, self._failed + self._answered):
             return "failures"
         return None
+
+
+def _kind_of_all(errors: Sequence[LLMRequestError]) -> StopKind:
+    """Why no endpoint takes calls."""
+    kinds: tuple[tuple[type[LLMRequestError], StopKind], ...] = (
+        (AuthenticationError, "auth"),
+        (QuotaExceededError, "quota"),
+        (NotFoundError, "not_found"),
+    )
+    for error_class, kind in kinds:
+        if errors and all(isinstance(error, error_class) for error in errors):
+            return kind
+    return "network"

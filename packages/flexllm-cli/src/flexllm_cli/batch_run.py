@@ -12,9 +12,10 @@ from flexllm_batch.batch_settings import BatchSettings
 from flexllm_batch.budget import OnUnknownPrice, budget_warning
 from flexllm_batch.cache.config import ResponseCacheConfig
 from flexllm_batch.canary import Canary
-from flexllm_batch.client import DEFAULT_CONCURRENCY, LLMClient
+from flexllm_batch.client import LLMClient
 from flexllm_batch.contracts import make_contract, params_under
 from flexllm_batch.cost_tracking import CostTrackerConfig
+from flexllm_batch.endpoint_stack import DEFAULT_CONCURRENCY
 from flexllm_batch.manifest import RunManifest
 from flexllm_batch.output import OutputFormat
 from flexllm_batch.plan import OnBadRow, Plan, ResumeMode

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from flexllm_cli.terminal import say
-from flexllm_core.config import BatchConfig, Config, load_config, resolve_endpoint
+from flexllm_core.config import BatchConfig, Config, load_config
 from flexllm_core.endpoint import EndpointConfig, endpoint_from, endpoint_with_key
 from flexllm_core.errors import ConfigError, MissingExtraError
+from flexllm_core.resolve import resolve_endpoint
 
 EMBEDDED_MOCK = "mock"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from flexllm_batch.batch_settings import BatchSettings
-from flexllm_batch.client import DEFAULT_CONCURRENCY
+from flexllm_batch.endpoint_stack import DEFAULT_CONCURRENCY
 from flexllm_batch.plan import Plan
 from flexllm_batch.progress import format_count
 from flexllm_batch.stop_rules import FailureLimit

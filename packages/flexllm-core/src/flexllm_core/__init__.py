@@ -11,7 +11,6 @@ if TYPE_CHECKING:
         BatchConfig,
         Config,
         load_config,
-        resolve_endpoint,
     )
     from flexllm_core.endpoint import (
         EndpointConfig,
@@ -62,6 +61,10 @@ if TYPE_CHECKING:
     from flexllm_core.requests import (
         ChatRequest,
         clean_params,
+    )
+    from flexllm_core.resolve import (
+        resolve_endpoint,
+        resolve_endpoints,
     )
     from flexllm_core.results import (
         ChatCompletionResult,
@@ -127,6 +130,7 @@ __all__ = [
     "parse_thinking",
     "request_from_options",
     "resolve_endpoint",
+    "resolve_endpoints",
 ]
 
 _HOMES = {
@@ -134,7 +138,6 @@ _HOMES = {
         "BatchConfig",
         "Config",
         "load_config",
-        "resolve_endpoint",
     ),
     "flexllm_core.endpoint": (
         "EndpointConfig",
@@ -185,6 +188,10 @@ _HOMES = {
     "flexllm_core.requests": (
         "ChatRequest",
         "clean_params",
+    ),
+    "flexllm_core.resolve": (
+        "resolve_endpoint",
+        "resolve_endpoints",
     ),
     "flexllm_core.results": (
         "ChatCompletionResult",

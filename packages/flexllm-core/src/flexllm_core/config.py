@@ -1,9 +1,4 @@
-"""The configuration file `~/.flexllm/config.yaml`, the environment, and which of them wins.
-
-Precedence for base URL, key and model: arguments > the entry named by the model argument >
-FLEXLLM_BASE_URL, FLEXLLM_API_KEY, FLEXLLM_MODEL > OPENAI_BASE_URL, OPENAI_API_KEY, OPENAI_MODEL >
-the default entry. `${NAME}` in a text of the file is replaced by that environment variable.
-"""
+"""The configuration file `~/.flexllm/config.yaml`; `${NAME}` in its texts stands for an environment variable."""
 
 from __future__ import annotations
 
@@ -17,13 +12,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from flexllm_core.credentials import key_from_environment
 from flexllm_core.endpoint import EndpointConfig, endpoint_from, first_error, known_endpoint_keys
 from flexllm_core.errors import ConfigError, NotConfiguredError
 from flexllm_core.options import SaveInput, unknown_name_message
 
 MAX_WARNINGS = 50
-OPENAI_BASE_URL = "https://api.openai.com/v1"
 _NO_KEY = "EMPTY"  # what local servers are given in place of a key
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
@@ -49,6 +42,9 @@ class BatchConfig(BaseModel):
         save_input: What output lines keep of the input: true, "last" or false.
         endpoints: Several endpoints that share the work.
         fallback: On failure go to another endpoint.
+        load_balance: How one of several endpoints is picked.
+        hedge_after: Ask a second endpoint when the first has not answered for so many seconds; `p95` learns how many.
+        affinity: `prefix` sends prompts that begin alike to the same endpoint.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
@@ -69,6 +65,9 @@ class BatchConfig(BaseModel):
     save_input: SaveInput = True
     endpoints: tuple[EndpointConfig, ...] = ()
     fallback: bool = True
+    load_balance: Literal["least_loaded", "round_robin", "weighted", "random", "fallback"] = "least_loaded"
+    hedge_after: Literal["p95"] | float | None = None
+    affinity: Literal["prefix"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +101,27 @@ class Config:
                     return self._entry(number, env)
         return None
 
-    def _entry(self, number: int, env: Mapping[str, str]) -> EndpointConfig:
+    def find_all(self, name: str, env: Mapping[str, str]) -> tuple[EndpointConfig, ...]:
+        """The endpoints of the entry called `name`: several where it has `endpoints`, none where it is not there."""
+        for keys in (("name",), ("id", "model")):
+            for number, entry in enumerate(self.models):
+                if any(entry.get(key) == name for key in keys):
+                    count = max(1, len(entry.get("endpoints") or ()))
+                    return tuple(self._entry(number, env, member) for member in range(count))
+        return ()
+
+    def _entry(self, number: int, env: Mapping[str, str], member: int = 0) -> EndpointConfig:
+        """The endpoint of an entry, or one of its several: what it says itself wins over what the entry says."""
         where = f"{self.path}: models[{number}]"
-        entry = self.models[number]
+        entry = dict(self.models[number])
         if not (entry.get("id") or entry.get("model")):
-            entry = {**entry, "model": entry.get("name")}  # a name alone is the model's id too
+            entry["model"] = entry.get("name")  # a name alone is the model's id too
+        endpoints = entry.pop("endpoints", None)
+        if endpoints:
+            own = endpoints[member]
+            where = f"{where}.endpoints[{member}]"
+            dropped = {"model", "id"} if "id" in own or "model" in own else set()
+            entry = {key: value for key, value in entry.items() if key not in {"name", *dropped}} | own
         return endpoint_from(expand(entry, env, where), where)
 
     def wire_model(self, name: str, env: Mapping[str, str]) -> str:
@@ -180,7 +195,8 @@ def parse_config(text: str, file: Path, env: Mapping[str, str]) -> Config:
 def _exposed_keys(data: Mapping[str, Any], file: Path) -> list[str]:
     """A warning about keys that other users of the machine can read; none where there are no such keys."""
     entries = [*(data.get("models") or ()), *((data.get("batch") or {}).get("endpoints") or ())]
-    written = [entry.get("api_key") for entry in entries]
+    members = [member for entry in entries for member in entry.get("endpoints") or ()]
+    written = [entry.get("api_key") for entry in (*entries, *members)]
     if os.name != "posix" or not any(key and key != _NO_KEY and not _has_variable(key) for key in written):
         return []  # where there is no POSIX, the mode does not tell who may read a file
     try:
@@ -202,12 +218,28 @@ def _model_entries(value: object, file: Path, warnings: list[str]) -> tuple[Mapp
         where = f"{file}: models[{number}]"
         if not isinstance(entry, dict):
             raise ConfigError(f"{where}: expected keys such as `id` and `base_url`, found {_kind(entry)}")
-        known = _known_only(entry, known_endpoint_keys(), where, warnings)
+        known = _known_only(entry, known_endpoint_keys() | {"endpoints"}, where, warnings)
         if not (known.get("name") or known.get("id") or known.get("model")):
             raise ConfigError(f"{where}: has neither `id` nor `name`")
-        endpoint_from(_without_variables(known), where)
+        _check_members(known, where, warnings)
+        endpoint_from(_without_variables({key: value for key, value in known.items() if key != "endpoints"}), where)
         entries.append(known)
     return tuple(entries)
+
+
+def _check_members(entry: dict[str, Any], where: str, warnings: list[str]) -> None:
+    """Check the `endpoints` of an entry that has several, and leave unknown keys out."""
+    members = entry.get("endpoints")
+    if members is None:
+        return
+    if not isinstance(members, list) or not members or not all(isinstance(member, dict) for member in members):
+        raise ConfigError(f"{where}.endpoints: expected a list of entries such as `base_url: ...`")
+    entry["endpoints"] = []
+    for number, member in enumerate(members):
+        place = f"{where}.endpoints[{number}]"
+        known = _known_only(member, known_endpoint_keys(), place, warnings)
+        endpoint_from(_without_variables(known), place)
+        entry["endpoints"].append(known)
 
 
 def _batch_section(value: object, file: Path, env: Mapping[str, str], warnings: list[str]) -> BatchConfig:
@@ -298,78 +330,3 @@ def _kind(value: object) -> str:
         type(None): "nothing",
     }
     return names.get(type(value), type(value).__name__)
-
-
-def resolve_endpoint(
-    config: Config,
-    *,
-    model: str | None = None,
-    base_url: str | None = None,
-    api_key: str | None = None,
-    provider: str | None = None,
-    env: Mapping[str, str] | None = None,
-) -> EndpointConfig:
-    """The endpoint that arguments, environment and file name together.
-
-    Raises:
-        NotConfiguredError: The model is not configured and nothing says where it is, or there is no
-            model at all; the message says what to do.
-        ConfigError: The entry or an argument is unusable.
-    """
-    env = os.environ if env is None else env
-    entry = config.find(model, env) if model else None
-    if entry is None:
-        entry = _without_entry(config, model, base_url, provider, env)
-    merged: dict[str, Any] = entry.model_dump(exclude_unset=True)
-    if base_url:
-        merged["base_url"] = base_url
-        if entry.base_url != base_url.strip().rstrip("/"):
-            # What may hold a secret or lowers a guard is never sent to a host that it was not written beside.
-            for name in ("api_key", "headers", "verify"):
-                merged.pop(name, None)
-    if api_key:
-        merged["api_key"] = api_key
-    if provider:
-        merged["provider"] = provider
-    endpoint = endpoint_from(merged, entry.label)
-    if endpoint.api_key is None:
-        key = key_from_environment(endpoint.base_url, endpoint.provider, env)
-        endpoint = endpoint.model_copy(update={"api_key": key}) if key else endpoint
-    return endpoint
-
-
-def _without_entry(
-    config: Config, model: str | None, base_url: str | None, provider: str | None, env: Mapping[str, str]
-) -> EndpointConfig:
-    """The endpoint where the model argument names no entry: each value from the first place that has it."""
-    name, url, source = model, base_url, "options"
-    other_vendor = provider not in (None, "auto", "openai")
-    for prefix in ("FLEXLLM",) if other_vendor else ("FLEXLLM", "OPENAI"):
-        if not url and (url := env.get(f"{prefix}_BASE_URL", "").strip()):
-            source = f"{prefix}_BASE_URL"
-        name = name or env.get(f"{prefix}_MODEL", "").strip()
-        if name and not url and (entry := config.find(name, env)):
-            return entry
-        if name and url:
-            return endpoint_from({"model": config.wire_model(name, env), "base_url": url}, source)
-    default = config.default or (config.names()[0] if config.models else None)
-    if name:
-        return _at_vendor(config, name, provider, env)
-    entry = config.find(default, env) if default else None
-    if entry is None:
-        what = f"the default model {default!r} is not among the models" if default else "no model is configured"
-        raise NotConfiguredError(f"{what}; run `flexllm init`, or give --model and --base-url, or set FLEXLLM_MODEL")
-    return endpoint_from({"model": entry.model, "base_url": url}, source) if url else entry
-
-
-def _at_vendor(config: Config, model: str, provider: str | None, env: Mapping[str, str]) -> EndpointConfig:
-    """The endpoint of a model of which only the vendor is known, by the provider argument or by OpenAI's key."""
-    if provider and provider != "auto":
-        return endpoint_from({"model": model, "provider": provider}, "options")
-    if env.get("OPENAI_API_KEY", "").strip():
-        return endpoint_from({"model": model, "base_url": OPENAI_BASE_URL}, "OPENAI_API_KEY")
-    known = ", ".join(config.names()) or "none"
-    raise NotConfiguredError(
-        f"unknown model {model!r}: it is not in {config.path or 'a configuration file'} (configured: {known}) "
-        "and no base URL is given; run `flexllm init`, or give --base-url or FLEXLLM_BASE_URL"
-    )

@@ -71,6 +71,7 @@ class EndpointConfig(BaseModel):
         params: Default params of every request, such as `temperature` or `extra_body`.
         dialect: Overrides of the endpoint kind's row (`flexllm_providers.dialects`); `kind` names a row.
         price: Own price of the model.
+        weight: How many times more calls than an endpoint of weight 1 it gets, in a pool that goes by weight.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True, allow_inf_nan=False, populate_by_name=True)
@@ -98,6 +99,7 @@ class EndpointConfig(BaseModel):
     params: dict[str, Any] = Field(default_factory=dict)
     dialect: dict[str, Any] = Field(default_factory=dict)
     price: Price | None = None
+    weight: float | None = Field(default=None, gt=0)
 
     @field_validator("provider", mode="before")
     @classmethod

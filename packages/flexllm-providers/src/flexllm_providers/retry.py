@@ -99,7 +99,8 @@ class _Attempts:
         self._counted: dict[str, int] = {}
         self._waited = 0.0
         self._successes = successes
-        self.sent = 1
+        self.requests = 0  # that failed; an attempt may be several, or none
+        self._retries = 0
 
     def wait_before_next(self, error: LLMRequestError, successes: int) -> float:
         """Seconds to wait before the next attempt.
@@ -112,23 +113,27 @@ class _Attempts:
         Raises:
             LLMRequestError: `error` itself, when there is no next attempt.
         """
-        error.attempts = self.sent
+        self.requests += error.attempts
         others_succeeded, self._successes = successes > self._successes, successes
         policy = self._policy
         counted = self._counted.get(error.kind, 0)
         if counted >= policy.retries_for(error):
-            raise error
+            raise self._last(error)
         if error.retry_after is not None and error.retry_after > policy.max_retry_after:
-            raise error
-        wait = policy.backoff(self.sent - 1, error)
+            raise self._last(error)
+        wait = policy.backoff(self._retries, error)
         if error.kind != "overload" or others_succeeded:
             self._counted[error.kind] = counted + 1
         if error.kind == "overload":
             self._waited += wait
             if self._waited > policy.patience:
-                raise error
-        self.sent += 1
+                raise self._last(error)
+        self._retries += 1
         return wait
+
+    def _last(self, error: LLMRequestError) -> LLMRequestError:
+        error.attempts = self.requests
+        return error
 
 
 class Retrying(ModelWrapper):
@@ -156,7 +161,7 @@ class Retrying(ModelWrapper):
             else:
                 self._successes += 1
                 if attempts is not None:
-                    result.attempts = attempts.sent
+                    result.attempts += attempts.requests
                 return result
             await asyncio.sleep(wait)
 
@@ -174,13 +179,13 @@ class Retrying(ModelWrapper):
                 async for event in events:
                     begun = True
                     if event.result is not None:
-                        event.result.attempts = attempts.sent
+                        event.result.attempts += attempts.requests
                         self._successes += 1
                     yield event
                 return
             except LLMRequestError as error:
                 if begun:
-                    error.attempts = attempts.sent
+                    error.attempts += attempts.requests
                     raise
                 wait = attempts.wait_before_next(error, self._successes)
             finally:

@@ -151,6 +151,42 @@ class Gate:
         head = self._waiters[0] if self._waiters else Ticket()
         return max(0.0, self._moment(head) - now, self._refused_until - now)
 
+    @property
+    def refuses(self) -> bool:
+        """Whether requests are refused instead of waiting: for a long pause, or because the endpoint is given up."""
+        now = self._loop.time()
+        outage = self._learner.outage if self._learner is not None else None
+        return now < self._refused_until or (outage is not None and outage.given_up and now < outage.next_probe)
+
+    @property
+    def ramping(self) -> bool:
+        """The first limit, which grows with time while it holds requests back, has not been reached yet."""
+        return self._learner is not None and self._learner.concurrency.ramping
+
+    def ramp(self) -> None:
+        """Requests were held back elsewhere for `RAMP_SECONDS`, because there was no room here."""
+        if self._learner is not None:
+            self._learner.concurrency.ramp()
+            self._settle(self._loop.time())
+
+    def has_room(self, promised: int = 0) -> bool:
+        """Whether a request that comes now would pass at once, beside so many that are promised to pass.
+
+        To ask tells that somebody wants to send: a learnt rate is in use, even if they go elsewhere.
+        """
+        now = self._loop.time()
+        self._settle(now)
+        if self._waiters or (promised and not self.open) or now < self._refused_until:
+            return False
+        if not (self._has_slot() if self.parked else self.in_flight + promised < self.limit):
+            return False
+        ticket = Ticket()
+        moment = self._moment(ticket)
+        if moment > now + _EARLINESS:
+            self._held_by_rate = moment == self._learned_moment(ticket)
+            return False
+        return True
+
     async def enter(self, tokens: tuple[float, ...] = ()) -> Ticket:
         """Wait until a request may be sent.
 

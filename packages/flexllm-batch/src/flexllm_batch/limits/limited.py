@@ -69,6 +69,7 @@ class Limited(ModelWrapper):
             if value is not None and not value > 0:
                 raise ConfigError(f"{name} is {value}; expected a number above 0")
         self.concurrency = concurrency
+        self.adaptive = adaptive
         self.max_qps = max_qps
         tokens = (max_tpm, max_input_tpm, max_output_tpm)
         self._limits = GateLimits(
