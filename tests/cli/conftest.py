@@ -8,11 +8,16 @@ import pty
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
 
+import pexpect
 import pytest
 
 from flexllm_cli import app
+
+SECONDS = 20
 
 
 @pytest.fixture
@@ -67,3 +72,23 @@ def on_terminal(cli) -> Callable[..., tuple[str, int]]:
         return b"".join(shown).decode(), code
 
     return run
+
+
+@pytest.fixture
+def spawn(cli: Any) -> Iterator[Callable[..., pexpect.spawn]]:
+    """Start `flexllm` in a terminal of 24 lines of 80 columns; whatever still runs is ended with the test."""
+    with ExitStack() as stack:
+
+        def start(*args: object, env: dict[str, str] | None = None) -> pexpect.spawn:
+            terminal = pexpect.spawn(
+                sys.executable,
+                ["-m", "flexllm_cli", *map(str, args)],
+                env={**cli.environment(), "TERM": "xterm-256color", "LANG": "C.UTF-8", **(env or {})},
+                encoding="utf-8",
+                timeout=SECONDS,
+                dimensions=(24, 80),
+            )
+            stack.callback(terminal.close, force=True)
+            return terminal
+
+        yield start

@@ -28,6 +28,7 @@ class CommandRow:
 
 COMMANDS: dict[str, CommandRow] = {
     "ask": CommandRow("ask:ask", "Ask one question and stream the answer."),
+    "chat": CommandRow("chat:chat", "Talk to a model, turn by turn."),
     "batch": CommandRow("batch:batch", "Answer every row of a file, with checkpoint and resume."),
     "list": CommandRow("list_models:list_models", "List the configured models."),
     "set-model": CommandRow("set_model:set_model", "Make another model the default one."),

@@ -75,7 +75,7 @@ def _with_examples_apart(paragraph: str) -> str:
     for word in ("Examples: ", "Example: "):
         before, found, examples = paragraph.rpartition(word)
         if found:
-            lines = [f"  {' '.join(example.split())}" for example in examples.split(" · ")]
+            lines = [f"  {example}" for example in " ".join(examples.split()).split(" · ")]
             start = f"{before.strip()}\n\n" if before.strip() else ""
             return start + _VERBATIM + "\n".join(["Examples:", *lines])
     return paragraph

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from flexllm_cli import options
-from flexllm_cli.terminal import write_result
+from flexllm_cli.terminal import say, write_result
 
 if TYPE_CHECKING:
+    from flexllm_batch.schema_check import SchemaCheck
     from flexllm_cli.connection import Connection
     from flexllm_core.options import ChatOptions
+    from flexllm_core.results import ChatCompletionResult
 
 
 def ask(
@@ -22,6 +25,22 @@ def ask(
     temperature: options.Temperature = None,
     max_tokens: options.MaxTokens = None,
     thinking: options.ThinkingText = None,
+    files: Annotated[
+        list[Path] | None,
+        typer.Option("--file", "-f", help="Text, image, sound or PDF that goes with the question; may be repeated."),
+    ] = None,
+    schema: Annotated[
+        str | None, typer.Option("--schema", help="JSON schema of the answer: a file, or written out.")
+    ] = None,
+    extract: Annotated[
+        bool, typer.Option("--extract", "-x", help="Only the content of the answer's first code block.")
+    ] = False,
+    output_format: Annotated[
+        Literal["text", "json"], typer.Option("--format", help="The answer's text, or one JSON object.")
+    ] = "text",
+    usage: Annotated[
+        bool, typer.Option("--usage", help="Say on stderr how many tokens, US dollars and seconds it took.")
+    ] = False,
     base_url: options.BaseURL = None,
     api_key: options.ApiKey = None,
     timeout: options.Timeout = None,
@@ -30,17 +49,26 @@ def ask(
 ) -> None:
     """Ask one question; the answer is streamed to standard output.
 
-    Examples: flexllm ask "What is Python?" · cat report.txt | flexllm ask "Summarise" -s "Be brief"
+    With --thinking on a terminal the model's thinking is shown too, dimmed, on stderr.
+
+    Examples: flexllm ask "What is Python?" · flexllm ask "Explain this code" -f main.py -s "You are a code expert" ·
+      cat report.txt | flexllm ask "Summarise" --usage · flexllm ask "What is this?" -f photo.png -m gpt-4o ·
+      flexllm ask "A shell loop over *.txt" -x > loop.sh ·
+      flexllm ask "Who wrote Faust?" --schema '{"type": "object", "properties": {"name": {"type": "string"}}}'
     """
-    from flexllm_cli.connection import connect  # all that `--help` does not need is loaded here
+    from flexllm_cli.attachments import user_message  # all that `--help` does not need is loaded here
+    from flexllm_cli.connection import connect
     from flexllm_cli.event_loop import run
     from flexllm_core.thinking import parse_thinking
 
-    messages = [{"role": "system", "content": system}] if system else []
-    messages.append({"role": "user", "content": _question(question)})
+    messages: list[dict[str, Any]] = [{"role": "system", "content": system}] if system else []
+    messages.append(user_message(_question(question, needed=not files), files or ()))
     sampling: ChatOptions = {"temperature": temperature, "max_tokens": max_tokens}
     if thinking is not None:
         sampling["thinking"] = parse_thinking(thinking)
+    check = _schema_check(schema)
+    if check is not None:
+        sampling["response_format"] = check.response_format
     with connect(
         config_path=config,
         model=model,
@@ -49,27 +77,77 @@ def ask(
         timeout=timeout,
         retry_times=retry_times,
     ) as connection:
-        run(_stream(connection, messages, sampling))
+        whole = extract or output_format == "json"
+        result = run(_answer(connection, messages, sampling, whole=whole, cost=usage or output_format == "json"))
+    _finish(result, extract=extract, as_json=output_format == "json", usage=usage)
+    _hold_against(check, result)
 
 
-def _question(argument: str | None) -> str:
+def _question(argument: str | None, *, needed: bool) -> str:
     """The argument, standard input, or both."""
     from flexllm_core.errors import InputError
 
-    piped = "" if sys.stdin is None or sys.stdin.isatty() else sys.stdin.read().strip()
+    try:
+        piped = "" if sys.stdin is None or sys.stdin.isatty() else sys.stdin.read().strip()
+    except UnicodeDecodeError:
+        raise InputError("standard input is not text in UTF-8; give other files with --file") from None
     parts = [part for part in (argument, piped) if part and part.strip()]
-    if not parts:
+    if not parts and needed:
         raise InputError("there is no question: give it as an argument or on standard input")
     return "\n\n".join(parts)
 
 
-async def _stream(connection: Connection, messages: list[dict[str, str]], sampling: ChatOptions) -> None:
-    from flexllm_batch.client import LLMClient  # its imports take a while
+def _schema_check(value: str | None) -> SchemaCheck | None:
+    if value is None:
+        return None
+    from flexllm_batch.schema_check import schema_check
+    from flexllm_cli.schema_option import read_schema
 
-    last = ""
-    async with LLMClient(endpoint=connection.endpoint) as client:
-        async for piece in client.chat_completions_stream(messages, **sampling):
-            write_result(piece)
-            last = piece
-    if not last.endswith("\n"):
-        write_result("\n")
+    return schema_check(read_schema(value))
+
+
+async def _answer(
+    connection: Connection, messages: list[dict[str, Any]], sampling: ChatOptions, *, whole: bool, cost: bool
+) -> ChatCompletionResult:
+    """The answer; it is shown as it comes, unless only the `whole` of it can be shown."""
+    from flexllm_batch.client import LLMClient  # its imports take a while
+    from flexllm_cli.answer_view import AnswerView, show_stream
+    from flexllm_core.errors import LLMResponseError
+
+    async with LLMClient(endpoint=connection.endpoint, track_cost=cost) as client:
+        if whole:
+            return await client.chat(messages, **sampling)
+        view = AnswerView(thoughts=bool(sampling.get("thinking")))
+        result = await show_stream(client.chat_stream(messages, **sampling), view)
+    if result is None:
+        raise LLMResponseError("the stream ended without an answer")
+    return result
+
+
+def _finish(result: ChatCompletionResult, *, extract: bool, as_json: bool, usage: bool) -> None:
+    """Show what is left to show when the answer is there."""
+    import json
+
+    from flexllm_cli.answer_view import answer_json, code_block, dimmed, usage_line, warn_of_end
+
+    text = result.content or ""
+    if extract:
+        code = code_block(text)
+        if code is None:
+            say("warning: there is no code block in the answer; this is all of it")
+        text = text if code is None else code
+    if as_json:
+        write_result(json.dumps({**answer_json(result), **({"output": text} if extract else {})}) + "\n")
+    elif extract:
+        write_result(text if text.endswith("\n") else text + "\n")
+    warn_of_end(result)
+    if usage:
+        dimmed(usage_line(result))
+
+
+def _hold_against(check: SchemaCheck | None, result: ChatCompletionResult) -> None:
+    from flexllm_core.errors import LLMResponseError
+
+    problem = check.problem(result.content or "") if check is not None else None
+    if problem is not None:
+        raise LLMResponseError(f"the answer is not what --schema asks for: {problem}")

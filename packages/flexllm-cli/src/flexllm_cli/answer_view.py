@@ -1,0 +1,139 @@
+"""What is shown of an answer: its text as it comes, its thinking dimmed, and in one line what it took."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING, Any
+
+from flexllm_cli.terminal import say, write_result
+from flexllm_core.visible import visible
+
+if TYPE_CHECKING:
+    from flexllm_core.results import ChatCompletionResult, StreamEvent
+
+_DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
+_FENCED = re.compile(r"^(?P<fence>`{3,}|~{3,})[^\n`]*\n(?P<code>.*?)^(?P=fence)[ \t]*$", re.MULTILINE | re.DOTALL)
+
+
+class AnswerView:
+    """Shows the events of one stream.
+
+    Args:
+        thoughts: Show the model's thinking, on stderr. It is shown on a terminal alone, as it is for people.
+
+    Attributes:
+        text: What came of the answer so far.
+    """
+
+    def __init__(self, *, thoughts: bool) -> None:
+        self._thoughts = thoughts and sys.stderr.isatty()
+        self._thinking = False
+        self._pieces: list[str] = []
+
+    @property
+    def text(self) -> str:
+        """What came of the answer so far."""
+        return "".join(self._pieces)
+
+    def show(self, event: StreamEvent) -> None:
+        """Show what an event brings."""
+        if event.type == "reasoning" and self._thoughts:
+            dimmed(event.text, end="")
+            self._thinking = True
+        elif event.type == "content" and event.text:
+            self._end_thinking()
+            write_result(event.text)
+            self._pieces.append(event.text)
+
+    def end(self) -> None:
+        """End the last line, if it is not ended yet."""
+        self._end_thinking()
+        if self._pieces and not self._pieces[-1].endswith("\n"):
+            write_result("\n")
+
+    def _end_thinking(self) -> None:
+        if self._thinking:
+            dimmed("")
+            self._thinking = False
+
+
+async def show_stream(events: AsyncGenerator[StreamEvent, None], view: AnswerView) -> ChatCompletionResult | None:
+    """Show a stream to its end; the whole answer. What came is left on a line of its own if the stream breaks."""
+    result = None
+    try:
+        async for event in events:
+            view.show(event)
+            result = event.result or result
+    finally:
+        view.end()
+        await events.aclose()
+    return result
+
+
+def dimmed(text: str, end: str = "\n") -> None:
+    """Show something beside the answers on stderr, dimmed on a terminal."""
+    dim, plain = (_DIM, _PLAIN) if sys.stderr.isatty() else ("", "")
+    sys.stderr.write(f"{dim}{visible(text)}{plain}{end}")
+    sys.stderr.flush()
+
+
+def usage_line(result: ChatCompletionResult) -> str:
+    """What an answer took: tokens, cost and times; only what is known."""
+    facts = []
+    if usage := result.usage:
+        inner = [f"{usage.cached_tokens:,} cached"] if usage.cached_tokens else []
+        facts.append(_with_details(f"{usage.prompt_tokens:,} tokens in", inner))
+        inner = [f"{usage.reasoning_tokens:,} thinking"] if usage.reasoning_tokens else []
+        facts.append(_with_details(f"{usage.completion_tokens:,} out", inner))
+    facts.append(f"${result.cost:.6f}" if result.cost is not None else "cost unknown")
+    if result.time_to_first_token is not None:
+        facts.append(f"first token {result.time_to_first_token:.2f} s")
+    if result.latency is not None:
+        facts.append(f"{result.latency:.2f} s")
+    return " · ".join(facts)
+
+
+def _with_details(text: str, details: list[str]) -> str:
+    return f"{text} ({', '.join(details)})" if details else text
+
+
+def warn_of_end(result: ChatCompletionResult) -> None:
+    """Say why an answer is not all that the model had to say."""
+    if result.finish_reason == "length":
+        say("warning: the answer was cut off by the limit of tokens; --max-tokens sets it")
+    elif result.finish_reason == "content_filter":
+        say("warning: the provider's content filter ended the answer")
+
+
+def answer_json(result: ChatCompletionResult) -> dict[str, Any]:
+    """An answer as one JSON object, with the names that output lines of a batch have."""
+    return {
+        "output": result.content,
+        "reasoning_content": result.reasoning_content,
+        "model": result.model,
+        "endpoint": result.endpoint,
+        "finish_reason": result.finish_reason,
+        "usage": result.usage.to_dict() if result.usage else None,
+        "cost": None if result.cost is None else float(result.cost),
+        "cost_source": result.cost_source,
+        "latency": _rounded(result.latency),
+        "time_to_first_token": _rounded(result.time_to_first_token),
+        "attempts": result.attempts,
+        "response_id": result.response_id,
+    }
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 6)
+
+
+def code_block(text: str) -> str | None:
+    r"""The content of the first fenced code block; None where there is none.
+
+    >>> code_block("Here:\n```python\nprint(1)\n```\nDone.")
+    'print(1)\n'
+    """
+    found = _FENCED.search(text)
+    return found["code"] if found else None
