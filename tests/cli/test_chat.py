@@ -53,7 +53,7 @@ def test_a_talk_at_a_terminal(chat, mock, cli):
     assert stat.S_IMODE(history.parent.stat().st_mode) == 0o700
 
 
-def test_ctrl_c_stops_the_answer_and_not_the_program(chat, start_mock):
+def test_ctrl_c_stops_the_answer_and_not_the_program(chat, start_mock, tmp_path):
     """What has come is kept, and the next message is answered."""
     slow = start_mock("--token-rate", "5")
     terminal = chat(base_url=slow.base_url)
@@ -66,8 +66,10 @@ def test_ctrl_c_stops_the_answer_and_not_the_program(chat, start_mock):
     terminal.sendintr()  # at the prompt it leaves nothing either
     terminal.expect("Ctrl-D or /exit leaves")
     terminal.expect(READY)
-    terminal.sendline("/save talk.json")
-    terminal.expect("talk.json|error")
+    file = tmp_path / "talk.json"
+    terminal.sendline(f"/save {file}")
+    terminal.expect("saved 2 messages")
+    terminal.expect(READY)
     terminal.sendline("again")
     terminal.expect("session")
     terminal.expect(READY)
@@ -75,6 +77,9 @@ def test_ctrl_c_stops_the_answer_and_not_the_program(chat, start_mock):
     terminal.expect("for 1 answers")
     terminal.expect("1 stopped answers")
     leave(terminal)
+    question, answer = (message["content"] for message in json.loads(file.read_text())["messages"])
+    assert answer.startswith("one two")
+    assert len(answer) < len(question)
 
 
 def test_chinese_and_wide_characters_can_be_typed_and_corrected(chat, tmp_path):
