@@ -58,12 +58,17 @@ class ChatSession:
         self._runner.__enter__()
         self._switch(None)
         if self._interactive:
-            dimmed(f"{self.client.endpoint.label} · /help shows the commands, Ctrl-D leaves")
+            dimmed(f"{self.model_name} · /help shows the commands, Ctrl-D leaves")
         return self
 
     def __exit__(self, *_: object) -> None:
         self._open.close()
         self._runner.close()
+
+    @property
+    def model_name(self) -> str:
+        """What the user calls the model that is talked to."""
+        return self.client.endpoint.name or self.client.endpoint.model or self.client.endpoint.label
 
     def _switch(self, name: str | None) -> None:
         """Talk to another model; where it cannot be reached at all, the present one stays."""
@@ -145,11 +150,11 @@ class ChatSession:
 
     def _set_model(self, name: str) -> None:
         if not name:
-            say(f"the model is {self.client.endpoint.label}; configured: {', '.join(self._model_names) or 'none'}")
+            say(f"the model is {self.model_name}; configured: {', '.join(self._model_names) or 'none'}")
             return
         self._switch(name)
         self.conversation.for_another_model()
-        say(f"the model is {self.client.endpoint.label}")
+        say(f"the model is {self.model_name}")
 
     def _set_system(self, text: str) -> None:
         if text:

@@ -1,0 +1,126 @@
+"""`flexllm test`: whether an endpoint works, and if not, at which step."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from flexllm_cli import options
+from flexllm_cli.terminal import write_result
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from flexllm_cli.endpoint_check import Check
+    from flexllm_core.endpoint import EndpointConfig
+
+
+def check_connection(
+    model: options.Model = None,
+    every: Annotated[bool, typer.Option("--all", help="All models of the configuration, side by side.")] = False,
+    base_url: options.BaseURL = None,
+    api_key: options.ApiKey = None,
+    timeout: options.Timeout = None,
+    output_format: Annotated[Literal["text", "json"], typer.Option("--format", help="Text, or one JSON object.")] = (
+        "text"
+    ),
+    config: options.ConfigPath = None,
+) -> None:
+    """Test the connection to a model: configuration, DNS, TLS, key, model, and how fast it answers.
+
+    One short question is asked of each model. What fails comes with what to do about it. The exit code is
+    0 if all is well, else that of the first failure: 2 configuration, 3 no such model, 4 key, 6 network.
+
+    Examples: flexllm test · flexllm test -m gpt-4 · flexllm test --all · flexllm test -m qwen --base-url http://host:8000/v1
+    """
+    import json
+
+    from flexllm_cli.connection import connect_to_host
+    from flexllm_cli.event_loop import run
+    from flexllm_cli.exit_codes import exit_code_for
+
+    if every:
+        checks = _check_configured(config, timeout)
+    else:
+        with connect_to_host(config_path=config, model=model, base_url=base_url, api_key=api_key) as connection:
+            update = {"timeout": timeout} if timeout is not None else {}
+            checks = run(_check_each([connection.endpoint.model_copy(update=update)]))
+    if output_format == "json":
+        write_result(json.dumps([_as_json(check) for check in checks], ensure_ascii=False) + "\n")
+    else:
+        write_result("\n".join(_table(checks) if every else _lines(checks[0])) + "\n")
+    errors = [check.error for check in checks if check.error is not None]
+    if errors:
+        raise typer.Exit(exit_code_for(errors[0]))
+
+
+def _check_configured(config: Path | None, timeout: float | None) -> list[Check]:
+    """The checks of all entries of the configuration, also of those that cannot be used at all."""
+    from flexllm_cli.connection import configuration
+    from flexllm_cli.endpoint_check import Check
+    from flexllm_cli.event_loop import run
+    from flexllm_core.errors import ConfigError, NotConfiguredError
+    from flexllm_core.resolve import resolve_endpoint
+
+    found = configuration(config)
+    if not found.models:
+        raise NotConfiguredError("no model is configured; run `flexllm init`")
+    unusable: dict[str, Check] = {}
+    usable = []
+    for name in found.names():
+        try:
+            endpoint = resolve_endpoint(found, model=name, env=os.environ)
+        except ConfigError as error:
+            unusable[name] = Check(name)
+            unusable[name].fail("config", error)
+        else:
+            usable.append(endpoint.model_copy(update={"timeout": timeout} if timeout is not None else {}))
+    checked = iter(run(_check_each(usable)))
+    return [unusable[name] if name in unusable else next(checked) for name in found.names()]
+
+
+async def _check_each(endpoints: list[EndpointConfig]) -> list[Check]:
+    import asyncio
+
+    from flexllm_cli.endpoint_check import check_endpoint
+
+    return list(await asyncio.gather(*map(check_endpoint, endpoints)))
+
+
+def _lines(check: Check) -> list[str]:
+    """A line for each step."""
+    marks = {"ok": "ok", "failed": "FAILED", "skipped": "-"}
+    lines = [f"{step.name:<11} {marks[step.state]:<7} {step.detail}".rstrip() for step in check.steps]
+    return lines + [f"remedy: {step.remedy}" for step in check.steps if step.state == "failed"]
+
+
+def _table(checks: list[Check]) -> list[str]:
+    """A line for each endpoint and a column for each step."""
+    from flexllm_cli.endpoint_check import STEPS, failures
+
+    marks = {"ok": "ok", "failed": "FAILED", "skipped": "-"}
+    rows = [["model", *STEPS[:-1], "first token", "tokens/s"]]
+    for check in checks:
+        states = {step.name: marks[step.state] for step in check.steps}
+        first = f"{check.first_token:.2f} s" if check.first_token is not None else states.get("speed", "")
+        rate = f"{check.token_rate:,.0f}" if check.token_rate is not None else ""
+        rows.append([check.label, *(states.get(name, "") for name in STEPS[:-1]), first, rate])
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    for check, step in failures(checks):
+        lines += ["", f"{check.label}: {step.name}: {step.detail}", f"  remedy: {step.remedy}"]
+    return lines
+
+
+def _as_json(check: Check) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {
+        "model": check.label,
+        "ok": check.error is None,
+        "steps": [asdict(step) for step in check.steps],
+        "time_to_first_token": check.first_token,
+        "tokens_per_second": check.token_rate,
+    }
