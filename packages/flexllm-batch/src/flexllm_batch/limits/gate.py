@@ -19,6 +19,7 @@ from flexllm_batch.limits.concurrency import RAMP_SECONDS
 from flexllm_batch.limits.learner import LONG_PAUSE, GateCounts, Learner
 from flexllm_batch.limits.pace import Pace, TokenPace
 from flexllm_batch.limits.refusals import given_up, too_long
+from flexllm_batch.limits.ticket import Ticket
 from flexllm_core.errors import LLMRequestError
 from flexllm_providers.rate_headers import RateLimit
 
@@ -58,25 +59,6 @@ class GateLimits:
     adaptive: bool = False
     floor: int = 1
     patience: float = 300.0
-
-
-class Ticket:
-    """A request at the gate.
-
-    Attributes:
-        tokens: What it is thought to take of each of the limits of tokens.
-        weight: How many usual requests it counts for at the learnt rate.
-        number: Which request of the gate it is, once it is sent, counted from 1.
-        level: How many others were in flight then.
-    """
-
-    __slots__ = ("future", "level", "number", "tokens", "weight")
-
-    def __init__(self, tokens: tuple[float, ...] = (), weight: float = 1.0) -> None:
-        self.tokens = tokens
-        self.weight = weight
-        self.number = self.level = 0
-        self.future: asyncio.Future[None] | None = None
 
 
 class Gate:

@@ -9,8 +9,9 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable, Sequence
 
-from flexllm_batch.limits.gate import Gate, GateLimits, Ticket
+from flexllm_batch.limits.gate import Gate, GateLimits
 from flexllm_batch.limits.outage import PATIENCE
+from flexllm_batch.limits.ticket import Ticket
 from flexllm_batch.limits.token_costs import TokenCosts
 from flexllm_core.endpoint import EndpointConfig
 from flexllm_core.errors import ConfigError, LLMRequestError
