@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from flexllm_batch.cache import store as store_module
 from flexllm_batch.cache.config import ResponseCacheConfig
 from flexllm_batch.cache.entry import decode_entry, encode_entry, packed
+from flexllm_batch.cache.known_keys import KnownKeys
 from flexllm_batch.cache.store import ResponseStore
 from flexllm_core.results import ChatCompletionResult
 
@@ -175,7 +176,7 @@ async def test_a_full_disk_turns_the_cache_off(
     def fail(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr(diskcache.Cache, "set", fail)
+    monkeypatch.setattr(diskcache.Cache, "transact", fail)
     for _ in range(3):
         store.put(KEY, entry())
         await store.flush()
@@ -198,7 +199,7 @@ async def test_a_folder_that_cannot_be_made_turns_the_cache_off(tmp_path: Path) 
 async def test_the_loop_never_touches_the_database(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every statement runs in the one thread."""
     threads = set()
-    for name in ("get", "set", "cull", "__init__"):
+    for name in ("volume", "transact", "cull", "__init__"):
         real = getattr(diskcache.Cache, name)
 
         def watched(*args: Any, real: Any = real, **kwargs: Any) -> Any:
@@ -328,3 +329,52 @@ async def test_the_child_of_a_fork_has_a_thread_of_its_own(folder: Path) -> None
     os.waitpid(pid, 0)
     assert await store.look_up((KEY,)) is not None
     await store.aclose()
+
+
+async def test_what_another_process_stores_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that has read which keys there are takes notice of those that come later."""
+    reading, writing = (ResponseStore(ResponseCacheConfig(cache_dir=folder)) for _ in range(2))
+    assert await reading.look_up((KEY,)) is None
+    assert await reading.look_up((KEY,)) is None  # without a look at the disk
+    writing.put(KEY, entry())
+    await writing.aclose()
+    monkeypatch.setattr(store_module, "FRESH", 0.0)  # as if a second had gone by
+    assert await reading.look_up((KEY,)) is not None
+    await reading.aclose()
+
+
+async def test_a_question_never_asked_before_needs_no_look_at_the_disk(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once the keys are known, a new one is a miss at once."""
+    await fill(folder, 100)
+    monkeypatch.setattr(store_module, "FRESH", 1e9)
+    monkeypatch.setattr(store_module, "_LOOK_AGAIN", 1e9)
+    store = ResponseStore(ResponseCacheConfig(cache_dir=folder))
+    assert await store.look_up((b"%016d" % 7,)) is not None
+    jobs = []
+    send = store._send
+    monkeypatch.setattr(store, "_send", lambda job: (jobs.append(job), send(job))[1])
+    for _ in range(100):
+        assert await store.look_up((os.urandom(16),)) is None
+    assert await store.look_up((b"%016d" % 8,)) is not None
+    await store.aclose()
+    assert len(jobs) <= 3
+
+
+@given(st.sets(st.binary(min_size=16, max_size=16), max_size=300), st.binary(min_size=16, max_size=16))
+def test_a_known_key_is_never_taken_for_a_new_one(keys: set[bytes], other: bytes) -> None:
+    """The filter may say yes by mistake, but never no."""
+    known = KnownKeys(10)
+    for key in keys:
+        known.add(key)
+    assert all(key in known for key in keys)
+    assert other not in KnownKeys(10)
+
+
+def test_a_new_key_is_seldom_taken_for_a_known_one() -> None:
+    """At the size that it is made for, one key in a hundred at most."""
+    known = KnownKeys(10_000)
+    for _ in range(10_000):
+        known.add(os.urandom(16))
+    assert sum(os.urandom(16) in known for _ in range(10_000)) < 100

@@ -7,18 +7,21 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import diskcache
 
 from flexllm_batch.cache.disk import BytesDisk, foreign_settings
+from flexllm_batch.cache.key import KEY_BYTES
 
 logger = logging.getLogger("flexllm")
 
 DATABASE = "cache.db"
 _KEYS_AT_ONCE = 500  # SQLite of old takes 999 values in a statement
+_ROWS_AT_ONCE = 100
 
 BUSY_SECONDS = 5.0
 """How long another process's transaction is waited for."""
@@ -36,6 +39,17 @@ _SETTINGS: dict[str, Any] = {
     "disk_min_file_size": 1 << 40,
     "disk_pickle_protocol": 0,
 }
+
+
+_INSERT = (
+    "INSERT INTO Cache (key, raw, store_time, expire_time, access_time, access_count, tag, size, mode, filename, value)"
+    " VALUES"
+)
+_REPLACING = (
+    "ON CONFLICT (key, raw) DO UPDATE SET store_time = excluded.store_time, expire_time = excluded.expire_time,"
+    " access_time = excluded.access_time, access_count = 0, tag = NULL, size = 0, mode = 1, filename = NULL,"
+    " value = excluded.value"
+)
 
 
 class CacheDamagedError(Exception):
@@ -102,6 +116,44 @@ def read_values(cache: diskcache.Cache, keys: Sequence[bytes]) -> dict[bytes, by
         )
         found.update(cache._sql(query, (now, *part)).fetchall())  # noqa: SLF001 - the thread's own connection
     return found
+
+
+def write_values(cache: diskcache.Cache, values: Sequence[tuple[bytes, bytes]], ttl: float | None) -> None:
+    """Put values under their keys, for `ttl` seconds, in one transaction and few statements.
+
+    `Cache.set` takes two statements for each value, and for each of them the thread has to get Python's
+    lock again from the event loop. The rows are those that `set` writes.
+    """
+    now = time.time()
+    expires = None if ttl is None else now + ttl
+    with cache.transact():
+        for start in range(0, len(values), _ROWS_AT_ONCE):
+            part = values[start : start + _ROWS_AT_ONCE]
+            rows = ",".join(
+                f"(?{n}, 1, ?1, ?2, ?1, 0, NULL, 0, 1, NULL, ?{n + 1})" for n in range(3, 3 + 2 * len(part), 2)
+            )
+            query = f"{_INSERT} {rows} {_REPLACING}"
+            cache._sql(query, (now, expires, *(column for row in part for column in row)))  # noqa: SLF001
+
+
+@dataclass(slots=True)
+class Seen:
+    """How far the keys of a database were read: its version then, which every other process's write changes."""
+
+    version: int = -1
+    last_row: int = 0
+
+
+def new_keys(cache: diskcache.Cache, seen: Seen) -> Iterator[bytes]:
+    """The keys that came since the last look; `seen` moves on."""
+    [(version,)] = cache._sql("PRAGMA data_version").fetchall()  # noqa: SLF001
+    if version == seen.version:
+        return
+    for row, key in cache._sql("SELECT rowid, key FROM Cache WHERE rowid > ? AND raw = 1", (seen.last_row,)):  # noqa: SLF001
+        seen.last_row = max(seen.last_row, row)
+        if isinstance(key, bytes) and len(key) == KEY_BYTES:
+            yield key
+    seen.version = version
 
 
 def set_aside(directory: Path, reason: str) -> None:

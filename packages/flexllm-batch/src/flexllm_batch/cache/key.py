@@ -8,6 +8,8 @@ from flexllm_core.json_codec import encode_json
 from flexllm_core.requests import ChatRequest
 from flexllm_providers.client import ProviderClient
 
+KEY_BYTES = 16
+
 FORMAT = 1
 """Version of keys and entries; another version's answers are not found."""
 
@@ -36,4 +38,4 @@ def cache_key(request: ChatRequest, identity: str) -> bytes:
 def fingerprint_key(fingerprint: str, identity: str) -> bytes:
     """16 bytes: BLAKE2b-128 of the format's version, a request's fingerprint and the endpoint's identity."""
     text = f"{FORMAT}\n{fingerprint}\n{identity}"
-    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=KEY_BYTES).digest()

@@ -24,18 +24,33 @@ from typing import Any
 import diskcache
 
 from flexllm_batch.cache.config import ResponseCacheConfig
-from flexllm_batch.cache.database import CacheDamagedError, open_database, read_values, set_aside
+from flexllm_batch.cache.database import (
+    CacheDamagedError,
+    Seen,
+    new_keys,
+    open_database,
+    read_values,
+    set_aside,
+    write_values,
+)
 from flexllm_batch.cache.entry import Entry, decode_entry, packed, read_entry
+from flexllm_batch.cache.known_keys import KnownKeys
 
 logger = logging.getLogger("flexllm")
 
 WRITE_INTERVAL = 0.1
 """Seconds that a finished answer waits at most for others to be written with."""
 
-WRITE_BATCH = 100
+WRITE_BATCH = 300
 """Answers in one transaction; reads that wait go first."""
 
-MAX_PENDING = 20 * WRITE_BATCH
+FRESH = 1.0
+"""Seconds for which it is believed that other processes have stored nothing that was not seen."""
+
+_LOOK_AGAIN = FRESH / 4
+_EXPECTED_KEYS = 1_000_000
+
+MAX_PENDING = 10 * WRITE_BATCH
 """Answers waiting to be written; beyond them, calls wait too."""
 
 _CULL_EVERY = 2_000
@@ -81,6 +96,10 @@ class ResponseStore:
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
         self._cache: diskcache.Cache | None = None
+        self._known: KnownKeys | None = None  # None until the database was read
+        self._seen = Seen()
+        self._seen_at = 0.0
+        self._looking = False
         self._written = 0
         self._was_damaged = False
 
@@ -100,23 +119,33 @@ class ResponseStore:
 
     # ----- on the event loop
 
-    def look_up(self, keys: Keys) -> asyncio.Future[Entry | None]:
+    async def look_up(self, keys: Keys) -> Entry | None:
         """The newest answer under any of the keys; None when there is none that counts."""
-        loop = asyncio.get_running_loop()
-        found: asyncio.Future[Entry | None] = loop.create_future()
-        if self.off is not None:
-            found.set_result(None)
-            return found
         self._notice_fork()
+        if self.off is not None or self._are_new(keys):
+            return None
+        loop = asyncio.get_running_loop()
         reads = self._reads.get(loop)
         if reads is None:
             self._reads = {known: reads for known, reads in self._reads.items() if not known.is_closed()}
             reads = self._reads[loop] = _Reads()
+        found: asyncio.Future[Entry | None] = loop.create_future()
         reads.waiting.append((keys, found))
         if not reads.under_way:
             reads.under_way = True
             loop.call_soon(self._send_reads, loop, reads)
-        return found
+        return await found
+
+    def _are_new(self, keys: Keys) -> bool:
+        """Whether none of the keys can be in the database, as far as it was seen a moment ago."""
+        known = self._known
+        age = time.monotonic() - self._seen_at
+        if known is None or age > FRESH:
+            return False
+        if age > _LOOK_AGAIN and not self._looking:
+            self._looking = True
+            self._send(self._look_for_others)
+        return not any(key in known for key in keys)
 
     def _send_reads(self, loop: asyncio.AbstractEventLoop, reads: _Reads) -> None:
         wanted, reads.waiting = reads.waiting, []
@@ -140,6 +169,8 @@ class ResponseStore:
         self._notice_fork()
         with self._lock:
             self._pending[key] = data
+            if self._known is not None:
+                self._known.add(key)
             wake = len(self._pending) in (1, WRITE_BATCH)
         if wake:
             self._send(_look_again)
@@ -198,14 +229,35 @@ class ResponseStore:
             self._cache.close()
             self._cache = None
 
+    def _look_for_others(self) -> None:
+        self._with_cache(self._see)
+        self._looking = False
+
+    def _see(self, cache: diskcache.Cache) -> None:
+        """Take notice of the keys in the database, those of other processes too."""
+        known = self._known or KnownKeys(max(_EXPECTED_KEYS, 2 * len(cache)))
+        for key in new_keys(cache, self._seen):
+            with self._lock:  # or a bit that `put` sets at the same time could be lost
+                known.add(key)
+        if self._known is None:
+            with self._lock:
+                for key in self._pending:
+                    known.add(key)
+                self._known = known
+        self._seen_at = time.monotonic()
+
     def _read(self, loop: asyncio.AbstractEventLoop, reads: _Reads, wanted: _Wanted) -> None:
         keys = [key for keys, _ in wanted for key in keys]
-        blobs: dict[bytes, bytes] = self._with_cache(lambda cache: read_values(cache, keys)) or {}
+        blobs: dict[bytes, bytes] = self._with_cache(lambda cache: self._values(cache, keys)) or {}
         with self._lock:
             waiting = {key: self._pending[key] for key in keys if key in self._pending}
         entries = [self._newest(keys, blobs, waiting) for keys, _ in wanted]
         with contextlib.suppress(RuntimeError):  # the loop may have been closed meanwhile
             loop.call_soon_threadsafe(self._settle_reads, loop, reads, wanted, entries)
+
+    def _values(self, cache: diskcache.Cache, keys: list[bytes]) -> dict[bytes, bytes]:
+        self._see(cache)
+        return read_values(cache, keys)
 
     def _newest(self, keys: Keys, written: dict[bytes, bytes], waiting: dict[bytes, bytes]) -> Entry | None:
         newest = None
@@ -246,10 +298,7 @@ class ResponseStore:
         return True
 
     def _store(self, cache: diskcache.Cache, entries: list[tuple[bytes, bytes]]) -> bool:
-        expire = self.config.ttl or None
-        with cache.transact():
-            for key, data in entries:
-                cache.set(key, packed(data), expire=expire)
+        write_values(cache, [(key, packed(data)) for key, data in entries], self.config.ttl or None)
         self._written += len(entries)
         if self._written >= _CULL_EVERY:
             self._written = 0
@@ -277,13 +326,15 @@ class ResponseStore:
         text = str(error)
         if isinstance(error, sqlite3.OperationalError) and "locked" in text:
             return False
-        damaged = isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
+        damaged = isinstance(error, sqlite3.DatabaseError) and not isinstance(
+            error, sqlite3.OperationalError | sqlite3.ProgrammingError
+        )
         if damaged and not self._was_damaged:
             self._was_damaged = True
             with contextlib.suppress(sqlite3.Error, OSError):
                 if self._cache is not None:
                     self._cache.close()
-            self._cache = None
+            self._cache, self._seen = None, Seen()
             try:
                 set_aside(self.config.directory, text)
             except OSError as problem:
