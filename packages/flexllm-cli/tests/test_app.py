@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -77,12 +76,25 @@ def test_list_without_models_points_to_init(run):
     assert "flexllm init" in err
 
 
-def test_endpoints_of_a_pool_are_not_silently_ignored(run, tmp_path):
-    """This version asks one endpoint at a time, and says so."""
+def test_a_pool_of_which_no_endpoint_is_there_ends_with_each_ones_error(run, tmp_path):
+    """Exit code 6, after it was tried a few times."""
     config, rows = tmp_path / "c.yaml", tmp_path / "in.jsonl"
-    config.write_text("batch:\n  endpoints:\n    - {base_url: 'http://127.0.0.1:1/v1', model: m}\n")
+    endpoints = "".join(f"    - {{base_url: 'http://127.0.0.1:{port}/v1', model: m}}\n" for port in (1, 2))
+    config.write_text(f"batch:\n  retry_times: 0\n  endpoints:\n{endpoints}")
     rows.write_text('{"q": "one"}\n')
     code, _, err = run("batch", rows, "-o", tmp_path / "o.jsonl", "--config", config)
+    assert code == 6
+    assert "connection refused" in err
+
+
+def test_options_of_a_pool_need_several_endpoints(run, tmp_path):
+    """Said before anything is sent, with where to put them."""
+    rows = tmp_path / "in.jsonl"
+    rows.write_text('{"q": "one"}\n')
+    where = ("--base-url", "http://127.0.0.1:1/v1", "-m", "m")
+    code, _, err = run("batch", rows, "-o", tmp_path / "o.jsonl", *where, "--load-balance", "random")
     assert code == 2
-    assert "batch.endpoints" in err
-    assert not Path(tmp_path / "o.jsonl").exists()
+    assert "--load-balance needs several endpoints" in err
+    code, _, err = run("batch", rows, "-o", tmp_path / "o.jsonl", *where, "--hedge-after", "soon")
+    assert code == 2
+    assert "expected seconds above 0, or p95" in err

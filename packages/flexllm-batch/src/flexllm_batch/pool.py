@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from flexllm_batch.balance.balanced import Balanced
 from flexllm_batch.balance.health import Breaker
+from flexllm_batch.balance.hedging import DEFAULT_HEDGE_BUDGET, HedgeAfter, Hedged
 from flexllm_batch.balance.member import Member, MemberStats
 from flexllm_batch.balance.strategies import DEFAULT_LOAD_BALANCE, LoadBalance
 from flexllm_batch.batch_methods import BatchMethods
@@ -53,6 +54,9 @@ class LLMClientPool(BatchMethods):
         retry_policy: How they are retried, in detail.
         track_cost, cost_tracker, cache: As in `LLMClient`, for all members together: one budget, one cache.
         transport: Sends the requests of all members, as in `ProviderClient`.
+        hedge_after: Ask a second member when the first has not answered for so many seconds, or for longer than
+            95 % of the last calls took (`p95`), and take the first answer; None asks only one.
+        hedge_budget: The share of calls that may be asked twice: both are paid for.
         context_fallback: Names or models of members with a larger context: they get the calls that are too long.
         patience: Seconds for which calls wait while no member takes any.
 
@@ -80,6 +84,8 @@ class LLMClientPool(BatchMethods):
         cost_tracker: CostTrackerConfig | None = None,
         cache: ResponseCacheConfig | bool | None = None,
         transport: Any = None,
+        hedge_after: HedgeAfter | None = None,
+        hedge_budget: float = DEFAULT_HEDGE_BUDGET,
         context_fallback: Sequence[str] = (),
         patience: float = 300.0,
     ) -> None:
@@ -115,7 +121,10 @@ class LLMClientPool(BatchMethods):
             patience=patience,
         )
         retries = retry_times if retry_times is not None else _most_retries(self.endpoints)
-        retrying = Retrying(self.balanced, (retry_policy or RetryPolicy()).with_retry_times(retries))
+        asked: ChatModel = self.balanced
+        if hedge_after is not None:
+            asked = Hedged(self.balanced, hedge_after, hedge_budget)
+        retrying = Retrying(asked, (retry_policy or RetryPolicy()).with_retry_times(retries))
         self.meter = Metered(retrying, self.pricer, self.budget) if tracking.enabled else None
         chat_model: ChatModel = with_cache(self.meter or retrying, cache, [stack.provider_client for stack in stacks])
         self._stacks = stacks
@@ -146,6 +155,7 @@ class LLMClientPool(BatchMethods):
             "retry_times": batch.retry_times,
             "fallback": batch.fallback,
             "load_balance": batch.load_balance,
+            "hedge_after": batch.hedge_after,
         }
         return cls(resolve_endpoints(config, model=model), **{**defaults, **settings})
 

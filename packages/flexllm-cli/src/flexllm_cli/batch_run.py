@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Literal
 
+from flexllm_batch.balance.hedging import HedgeAfter
+from flexllm_batch.balance.strategies import LoadBalance
 from flexllm_batch.batch import Batch
 from flexllm_batch.batch_settings import BatchSettings
 from flexllm_batch.budget import OnUnknownPrice, budget_warning
@@ -15,10 +18,10 @@ from flexllm_batch.canary import Canary
 from flexllm_batch.client import LLMClient
 from flexllm_batch.contracts import make_contract, params_under
 from flexllm_batch.cost_tracking import CostTrackerConfig
-from flexllm_batch.endpoint_stack import DEFAULT_CONCURRENCY
 from flexllm_batch.manifest import RunManifest
 from flexllm_batch.output import OutputFormat
 from flexllm_batch.plan import OnBadRow, Plan, ResumeMode
+from flexllm_batch.pool import LLMClientPool
 from flexllm_batch.pricing import pricer_for
 from flexllm_batch.progress import progress_for
 from flexllm_batch.records import RowShape
@@ -35,6 +38,7 @@ from flexllm_cli.schema_option import read_schema
 from flexllm_cli.signals import DrainSignals
 from flexllm_cli.terminal import say, write_result
 from flexllm_core.endpoint import EndpointConfig
+from flexllm_core.errors import ConfigError
 from flexllm_core.options import SaveInput, params_from_options
 from flexllm_core.protocol import ChatModel
 from flexllm_core.results import Usage
@@ -64,6 +68,8 @@ class BatchCommand:
     temperature: float | None
     max_tokens: int | None
     thinking: Thinking
+    load_balance: LoadBalance | None
+    hedge_after: HedgeAfter | None
     resume: ResumeMode
     overwrite: bool
     on_bad_row: OnBadRow
@@ -86,11 +92,30 @@ class BatchCommand:
         """Do it; the exit code."""
         return run(self._run())
 
-    def _endpoint(self) -> EndpointConfig:
-        """The endpoint with the batch section's defaults where it has no value of its own."""
-        endpoint, defaults = self.connection.endpoint, self.connection.batch
+    def _client(self, tracking: CostTrackerConfig) -> LLMClient | LLMClientPool:
+        """The client of the endpoint, or of all of them."""
+        connection, cache = self.connection, self._cache()
+        if not connection.others:
+            for name, value in (("--load-balance", self.load_balance), ("--hedge-after", self.hedge_after)):
+                if value is not None:
+                    raise ConfigError(f"{name} needs several endpoints: see `batch.endpoints` in docs/pool.md")
+            endpoint = self._with_defaults(connection.endpoint, self.concurrency)
+            return LLMClient(endpoint=endpoint, cost_tracker=tracking, cache=cache)
+        defaults = connection.batch
+        return LLMClientPool(
+            [self._with_defaults(endpoint) for endpoint in (connection.endpoint, *connection.others)],
+            load_balance=self.load_balance or defaults.load_balance,
+            fallback=defaults.fallback,
+            hedge_after=defaults.hedge_after if self.hedge_after is None else self.hedge_after,
+            cost_tracker=tracking,
+            cache=cache,
+        )
+
+    def _with_defaults(self, endpoint: EndpointConfig, concurrency: int | None = None) -> EndpointConfig:
+        """An endpoint with the batch section's defaults where it has no value of its own."""
+        defaults = self.connection.batch
         update = {
-            "concurrency_limit": self.concurrency or endpoint.concurrency_limit or defaults.concurrency,
+            "concurrency_limit": concurrency or endpoint.concurrency_limit or defaults.concurrency,
             "max_qps": endpoint.max_qps or defaults.max_qps,
             "max_tpm": endpoint.max_tpm or defaults.max_tpm,
             "adaptive": defaults.adaptive if endpoint.adaptive is None else endpoint.adaptive,
@@ -109,7 +134,7 @@ class BatchCommand:
         track_cost = defaults.track_cost if self.track_cost is None else self.track_cost
         return CostTrackerConfig.tracking_only() if track_cost else CostTrackerConfig.disabled()
 
-    def _settings(self, endpoint: EndpointConfig, *, track_cost: bool) -> BatchSettings:
+    def _settings(self, client: LLMClient | LLMClientPool, *, track_cost: bool) -> BatchSettings:
         defaults = self.connection.batch
         sampling = params_from_options(
             {"temperature": self.temperature, "max_tokens": self.max_tokens, "thinking": self.thinking}
@@ -121,9 +146,9 @@ class BatchCommand:
             grow_max_tokens=self.grow_max_tokens,
         )
         return BatchSettings(
-            model=endpoint.model,
-            params=params_under(contract, {**endpoint.params, **sampling}),
-            window=endpoint.concurrency_limit or DEFAULT_CONCURRENCY,
+            model=client.model,
+            params=params_under(contract, {**client.params, **sampling}),
+            window=min(self.concurrency or client.concurrency, client.concurrency),
             output=self.output,
             save_input=_SAVE_INPUT[self.save_input] if self.save_input else defaults.save_input,
             return_usage=defaults.return_usage,
@@ -148,7 +173,7 @@ class BatchCommand:
             cache_dir=defaults.cache_dir,
         )
 
-    def _chat_model(self, client: LLMClient, settings: BatchSettings) -> ChatModel:
+    def _chat_model(self, client: LLMClient | LLMClientPool, settings: BatchSettings) -> ChatModel:
         """The client's model, with the media of each row put into its messages and its answers held to a contract."""
         chat_model = client.chat_model
         if settings.contract is not None:
@@ -164,20 +189,19 @@ class BatchCommand:
         return embedding_media(chat_model, policy)
 
     async def _run(self) -> int:
-        endpoint = self._endpoint()
         tracking = self._cost_tracking()
         track_cost = tracking.enabled
-        settings = self._settings(endpoint, track_cost=track_cost)
         source = open_source(self.input_name)
         inputs = [] if self.input_name == "-" else [Path(self.input_name)]
-        async with LLMClient(endpoint=endpoint, cost_tracker=tracking, cache=self._cache()) as client:
+        async with self._client(tracking) as client:
+            settings = self._settings(client, track_cost=track_cost)
             batch = Batch(
                 self._chat_model(client, settings),
                 source,
                 settings,
                 progress=progress_for(track_cost=track_cost),
                 inputs=inputs,
-                manifest=RunManifest(self.output, settings, [endpoint], inputs) if self.manifest else None,
+                manifest=RunManifest(self.output, settings, client.endpoints, inputs) if self.manifest else None,
                 check_price=client.check_price if client.budgeted else None,
                 budget=client.budget,
             )
@@ -185,7 +209,7 @@ class BatchCommand:
                 client.budget.add_listener(lambda ledger: batch.progress.note(budget_warning(ledger)))
             try:
                 if self.dry_run:
-                    await self._show_plan(batch, endpoint, tracking.limit)
+                    await self._show_plan(batch, client, tracking.limit)
                     return exit_codes.DRY_RUN
                 await batch.prepare()
                 gate = self._gate(batch)
@@ -202,14 +226,16 @@ class BatchCommand:
         budget = batch.stats.budget.ledger.limit if batch.stats.budget is not None else None
         return CanaryGate(limit=limit, budget=budget, yes=self.yes, stopped=lambda: batch.runner.stopped)
 
-    async def _show_plan(self, batch: Batch, endpoint: EndpointConfig, budget: Decimal | None) -> None:
+    async def _show_plan(self, batch: Batch, client: LLMClient | LLMClientPool, budget: Decimal | None) -> None:
         from flexllm_batch.survey import Survey  # only this option needs them
         from flexllm_cli.plan_report import PlanReport
 
         survey = Survey(batch.settings.request)
         plan = await batch.prepare(survey, only_look=True) or Plan()
-        cost_of = estimator(endpoint)
-        report = PlanReport(plan, survey, batch.settings, [endpoint], cost_of, self.input_name, self.output, budget)
+        cost_of = estimator(client.endpoints, client.model)
+        report = PlanReport(
+            plan, survey, batch.settings, client.endpoints, cost_of, self.input_name, self.output, budget
+        )
         if self.as_json:
             write_result(report.json() + "\n")
         else:
@@ -225,13 +251,31 @@ class BatchCommand:
             failure.show()
 
 
-def estimator(endpoint: EndpointConfig) -> CostOf:
-    """What prices a call to this endpoint before it is made."""
-    pricer = pricer_for(endpoint)
+def parse_hedge_after(text: str | None) -> HedgeAfter | None:
+    """Read `p95` or seconds.
+
+    Raises:
+        ConfigError: It is neither.
+    """
+    if text is None or text == "p95":
+        return "p95" if text else None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise ConfigError(f"--hedge-after is {text!r}; expected seconds above 0, or p95")
+    return seconds
+
+
+def estimator(endpoints: Sequence[EndpointConfig], pool_model: str | None) -> CostOf:
+    """What prices a call to these endpoints before it is made: by the dearest of them."""
+    pricers = [(pricer_for(endpoint), endpoint.model) for endpoint in endpoints]
 
     def cost_of(model: str | None, usage: Usage) -> Decimal | None:
-        priced = pricer.cost(model, None, usage)
-        return priced and priced[0]
+        priced = [pricer.cost(own if model == pool_model else model, None, usage) for pricer, own in pricers]
+        known = [found[0] for found in priced if found is not None]
+        return max(known) if len(known) == len(priced) else None
 
     return cost_of
 

@@ -11,18 +11,25 @@ from typing import Any
 from flexllm_cli.terminal import say
 from flexllm_core.config import BatchConfig, Config, load_config
 from flexllm_core.endpoint import EndpointConfig, endpoint_from, endpoint_with_key
-from flexllm_core.errors import ConfigError, MissingExtraError
-from flexllm_core.resolve import resolve_endpoint
+from flexllm_core.errors import MissingExtraError
+from flexllm_core.resolve import resolve_endpoint, resolve_endpoints
 
 EMBEDDED_MOCK = "mock"
 
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """A resolved endpoint with the file's batch section."""
+    """What a command talks to, with the file's batch section.
+
+    Attributes:
+        endpoint: The endpoint; the first of several.
+        batch: The section.
+        others: The other endpoints of a pool.
+    """
 
     endpoint: EndpointConfig
     batch: BatchConfig
+    others: tuple[EndpointConfig, ...] = ()
 
 
 def configuration(path: Path | None) -> Config:
@@ -50,7 +57,7 @@ def connect(
         model: `--model`.
         base_url: `--base-url`.
         api_key: `--api-key`.
-        uses_endpoints: Whether `batch.endpoints` of the file counts.
+        uses_endpoints: Whether several endpoints count, of `batch.endpoints` or of the model's entry.
         overrides: Fields of the endpoint from options; None leaves the file's.
 
     Raises:
@@ -58,18 +65,18 @@ def connect(
         MissingExtraError: The mock is asked for and not installed.
     """
     config = configuration(config_path)
-    if uses_endpoints and config.batch.endpoints and not model:
-        raise ConfigError(
-            f"{config.path}: batch.endpoints: this version asks one endpoint at a time; name one with --model"
-        )
     overrides = {name: value for name, value in overrides.items() if value is not None}
     if model == EMBEDDED_MOCK and not base_url and EMBEDDED_MOCK not in config.names():
         with _mock_server() as url:
             endpoint = endpoint_from({"model": EMBEDDED_MOCK, "name": EMBEDDED_MOCK, "base_url": url, "proxy": ""})
             yield Connection(endpoint.model_copy(update=overrides), config.batch)
         return
-    endpoint = resolve_endpoint(config, model=model, base_url=base_url, api_key=api_key)
-    yield Connection(endpoint.model_copy(update=overrides), config.batch)
+    if uses_endpoints and not base_url and not api_key:
+        endpoints = resolve_endpoints(config, model=model)
+    else:
+        endpoints = (resolve_endpoint(config, model=model, base_url=base_url, api_key=api_key),)
+    first, *others = (endpoint.model_copy(update=overrides) for endpoint in endpoints)
+    yield Connection(first, config.batch, tuple(others))
 
 
 @contextlib.contextmanager

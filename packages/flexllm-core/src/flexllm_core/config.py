@@ -8,7 +8,7 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -66,7 +66,7 @@ class BatchConfig(BaseModel):
     endpoints: tuple[EndpointConfig, ...] = ()
     fallback: bool = True
     load_balance: Literal["least_loaded", "round_robin", "weighted", "random", "fallback"] = "least_loaded"
-    hedge_after: Literal["p95"] | float | None = None
+    hedge_after: Literal["p95"] | Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     affinity: Literal["prefix"] | None = None
 
 

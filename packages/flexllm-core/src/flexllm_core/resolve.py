@@ -100,14 +100,15 @@ def resolve_endpoints(
         ConfigError: An entry is unusable.
     """
     env = os.environ if env is None else env
-    found = config.find_all(model, env) if model else config.batch.endpoints
-    if not found and not model:
-        default = config.default or (config.names()[0] if config.models else None)
-        several = config.find_all(default, env) if default else ()
-        found = several if len(several) > 1 and not _environment_names_an_endpoint(env) else ()
-    if len(found) < 2 and found is not config.batch.endpoints:
-        return (resolve_endpoint(config, model=model, env=env),)
-    return tuple(_with_key(endpoint, env) for endpoint in found)
+    if not model and config.batch.endpoints:
+        return tuple(_with_key(endpoint, env) for endpoint in config.batch.endpoints)
+    name = model
+    if not name and not _environment_names_an_endpoint(env):
+        name = config.default or (config.names()[0] if config.models else None)
+    several = config.find_all(name, env) if name else ()
+    if len(several) > 1:
+        return tuple(_with_key(endpoint, env) for endpoint in several)
+    return (resolve_endpoint(config, model=model, env=env),)
 
 
 def _environment_names_an_endpoint(env: Mapping[str, str]) -> bool:

@@ -64,6 +64,16 @@ def batch(
     ] = None,
     timeout: options.Timeout = None,
     retry_times: options.RetryTimes = None,
+    load_balance: Annotated[
+        Literal["least_loaded", "round_robin", "weighted", "random", "fallback"] | None,
+        typer.Option("--load-balance", help="How one of several endpoints is picked (least_loaded)."),
+    ] = None,
+    hedge_after: Annotated[
+        str | None,
+        typer.Option(
+            "--hedge-after", help="Ask a second endpoint too after so many seconds, or `p95`; at most 3 % of the rows."
+        ),
+    ] = None,
     resume: Annotated[
         Literal["auto", "strict", "never"],
         typer.Option(
@@ -144,7 +154,7 @@ def batch(
     Exit codes: 0 all rows ok, 1 some failed, 2 usage, 3 not found, 4 key or credit, 5 output conflict,
     6 network, 7 missing extra, 8 disk, 9 budget, 10 dry run or canary, 130/143 signals.
     """
-    from flexllm_cli.batch_run import BatchCommand  # all that `--help` does not need is loaded here
+    from flexllm_cli.batch_run import BatchCommand, parse_hedge_after  # all that `--help` does not need is loaded here
     from flexllm_cli.connection import connect
     from flexllm_core.thinking import parse_thinking
 
@@ -178,6 +188,8 @@ def batch(
             temperature=temperature,
             max_tokens=max_tokens,
             thinking=parse_thinking(thinking) if thinking is not None else None,
+            load_balance=load_balance,
+            hedge_after=parse_hedge_after(hedge_after),
             resume=resume,
             overwrite=overwrite,
             on_bad_row=on_bad_row,

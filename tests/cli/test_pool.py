@@ -1,0 +1,153 @@
+"""Several endpoints from the command line, against real servers."""
+
+from __future__ import annotations
+
+import collections
+import json
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+import yaml
+
+from flexllm_mock import MockServer
+
+
+@pytest.fixture(scope="module")
+def servers():
+    """Two mock servers for the whole module."""
+    with MockServer() as one, MockServer() as two:
+        yield one, two
+
+
+@pytest.fixture
+def run_with(in_process, servers, tmp_path):
+    """Run `batch` over some rows with a configuration; exit code, stderr, and the requests of each server."""
+    rows = tmp_path / "in.jsonl"
+    rows.write_text("".join(f'{{"q": "question {n}"}}\n' for n in range(60)))
+
+    def run(config, *arguments):
+        for server in servers:
+            server.reset()
+        path = tmp_path / "config.yaml"
+        path.write_text(yaml.safe_dump(config))
+        path.chmod(0o600)
+        code, out, err = in_process("batch", rows, "-o", tmp_path / "out.jsonl", "--config", path, *arguments)
+        return code, out + err, [len(server.requests) for server in servers]
+
+    return run
+
+
+def entry(server, **more):
+    return {"base_url": server.base_url, "model": "qwen", **more}
+
+
+def test_batch_endpoints_share_the_rows(run_with, servers, tmp_path):
+    """Both are asked; each line says who answered; the manifest has both."""
+    code, err, asked = run_with({"batch": {"endpoints": [entry(server) for server in servers]}})
+    assert code == 0, err
+    assert sum(asked) == 60
+    assert min(asked) >= 10
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert {line["endpoint"] for line in lines} == {server.base_url for server in servers}
+    manifest = json.loads((tmp_path / "out.jsonl.run.json").read_text())
+    assert [one["base_url"] for one in manifest["runs"][0]["endpoints"]] == [server.base_url for server in servers]
+
+
+def test_a_named_model_wins_over_batch_endpoints(run_with, servers):
+    """`-m` > `batch.endpoints` > the default model."""
+    one, two = servers
+    config = {
+        "default": "single",
+        "models": [{"id": "single", "base_url": one.base_url}],
+        "batch": {"endpoints": [entry(two), entry(two, api_key="another")]},
+    }
+    assert run_with(config, "-m", "single")[2] == [60, 0]
+    assert run_with(config, "--overwrite")[2] == [0, 60]
+
+
+def test_a_model_with_several_endpoints_is_a_pool(run_with, servers):
+    """Named, and as the default."""
+    model = {"id": "qwen", "endpoints": [{"base_url": server.base_url} for server in servers]}
+    for arguments in ((), ("-m", "qwen", "--overwrite")):
+        code, err, asked = run_with({"models": [model]}, *arguments)
+        assert code == 0, err
+        assert sum(asked) == 60
+        assert min(asked) >= 10
+
+
+def test_options_of_the_pool(run_with, servers):
+    """`--load-balance fallback` asks the first alone while it has room, whatever the file says."""
+    config = {"batch": {"load_balance": "random", "endpoints": [entry(server) for server in servers]}}
+    code, err, asked = run_with(config, "--load-balance", "fallback", "-c", "1", "--hedge-after", "30")
+    assert code == 0, err
+    assert asked == [60, 0]
+
+
+def test_a_member_that_is_not_there_costs_no_row(run_with, servers):
+    """And with `fallback: false` rows are retried until they meet one that is."""
+    gone = {"base_url": "http://127.0.0.1:9/v1", "model": "qwen"}
+    code, err, asked = run_with({"batch": {"endpoints": [gone, entry(servers[0])]}})
+    assert (code, asked) == (0, [60, 0]), err
+    code, err, _ = run_with({"batch": {"fallback": False, "endpoints": [gone, entry(servers[0])]}}, "--overwrite")
+    assert code == 0, err
+
+
+def test_a_dry_run_shows_every_endpoint(run_with, servers):
+    """With its limits."""
+    config = {"batch": {"endpoints": [entry(servers[0], concurrency_limit=5), entry(servers[1], max_qps=7)]}}
+    code, err, asked = run_with(config, "--dry-run")
+    assert (code, asked) == (10, [0, 0])
+    assert f"endpoint: {servers[0].base_url}, model qwen, 5 in flight" in err
+    assert "7.0" in err
+
+
+def start_mock(port=0):
+    """A mock server as a process of its own, and its port."""
+    command = [sys.executable, "-m", "flexllm_mock", "--port", str(port), "--delay", "0.01", "--quiet"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert process.stdout is not None
+    url = json.loads(process.stdout.readline())["url"]
+    return process, int(url.rstrip("/").removesuffix("/v1").rpartition(":")[2])
+
+
+def test_a_server_that_is_killed_and_comes_back_costs_no_row_and_is_used_again(tmp_path):
+    """Real processes: all rows ok, none twice in the output; smaller here than it was tried at."""
+    from flexllm_batch import LLMClientPool
+
+    rows = 3000
+    mocks = [start_mock() for _ in range(3)]
+    restarted = []
+
+    def kill_and_restart(pool):
+        while sum(stats.ok for stats in pool.stats) < rows // 6:
+            time.sleep(0.01)
+        victim, port = mocks[0]
+        victim.kill()
+        victim.wait()
+        while pool.stats[0].state != "open":
+            time.sleep(0.01)
+        restarted.append((start_mock(port), pool.stats[0].ok))
+
+    try:
+        endpoints = [{"base_url": f"http://127.0.0.1:{port}/v1", "model": "m"} for _, port in mocks]
+        output = tmp_path / "out.jsonl"
+        with LLMClientPool(endpoints, concurrency_limit=8, recovery_time=0.3) as pool:
+            killer = threading.Thread(target=kill_and_restart, args=[pool])
+            killer.start()
+            batch = pool.chat_batch_sync([f"row {n}" for n in range(rows)], output_jsonl=output)
+            killer.join()
+            stats = pool.stats
+    finally:
+        for process, _ in [*mocks, *(mock for mock, _ in restarted)]:
+            process.kill()
+            process.wait()
+            process.stdout.close()
+    assert batch.stats.ok == rows
+    indexes = collections.Counter(json.loads(line)["index"] for line in output.read_text().splitlines())
+    assert indexes == collections.Counter(range(rows))
+    assert stats[0].ok > restarted[0][1]
+    assert stats[0].state == "closed"
+    assert stats[0].failed >= 3
