@@ -148,7 +148,66 @@ def _flat(prices: Any, provider: str, above: int | None) -> Rates | None:
     )
 
 
-def _version() -> str:
+def at_each_provider(model: str) -> list[tuple[str, Rates]]:
+    """The id and the rates of a model at each provider that the table has it for, its maker first."""
     import genai_prices
+    from genai_prices import data_snapshot
 
-    return genai_prices.__version__
+    now = datetime.now(tz=UTC)
+    nothing = genai_prices.Usage(input_tokens=0, output_tokens=0)
+
+    def find(provider: str | None) -> PriceCalculation | None:
+        try:
+            return genai_prices.calc_price(nothing, model_ref=model, provider_id=provider, genai_request_timestamp=now)
+        except (LookupError, ValueError):
+            return None
+
+    maker = find(None)
+    first = maker.provider.id if maker is not None else None
+    found: list[tuple[str, Rates]] = []
+    for provider in sorted(data_snapshot.get_snapshot().providers, key=lambda each: (each.id != first, each.id)):
+        price = find(provider.id)
+        if price is None or price.provider.id != provider.id:  # some providers borrow the models of others
+            continue
+        rates = _rates(price.model_price, provider.id)
+        if rates is not None:
+            found.append((price.model.id, rates))
+    return found
+
+
+def model_names() -> set[str]:
+    """The ids of all models of the table."""
+    from genai_prices import data_snapshot
+
+    return {model.id for provider in data_snapshot.get_snapshot().providers for model in provider.models}
+
+
+def fetch_newest(url: str | None = None) -> None:
+    """Use the newest prices of the genai-prices project for the rest of this process.
+
+    Args:
+        url: Where they are, by default where genai-prices has them.
+
+    Raises:
+        LLMConnectionError: They cannot be fetched, or are no prices.
+    """
+    import httpx2  # genai-prices fetches with it
+    from genai_prices import UpdatePrices, data_snapshot
+
+    from flexllm_core.errors import LLMConnectionError
+
+    source = UpdatePrices(url=url) if url else UpdatePrices()
+    try:
+        snapshot = source.fetch()
+    except (httpx2.HTTPError, ValueError) as error:
+        raise LLMConnectionError(f"the newest prices cannot be fetched from {source.url}: {error}") from None
+    data_snapshot.set_custom_snapshot(snapshot)
+
+
+def _version() -> str:
+    """The version of the table, or the day on which a newer one was fetched."""
+    import genai_prices
+    from genai_prices import data_snapshot
+
+    snapshot = data_snapshot.get_snapshot()
+    return f"{snapshot.timestamp:%Y-%m-%d}" if snapshot.from_auto_update else genai_prices.__version__

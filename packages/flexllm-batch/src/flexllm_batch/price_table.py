@@ -95,6 +95,22 @@ def look_up(model: str, base_url: str | None) -> Rates | None:
     return None
 
 
+def at_each_provider(model: str) -> list[tuple[str, Rates]]:
+    """The id and the rates of a model at each provider of the table; the maker's part of an id may be left out."""
+    wanted = model.lower()
+    return [
+        (name, _rates(row, provider))
+        for _, provider, rows in _TABLES
+        for name, row in rows.items()
+        if wanted in (name, name.rpartition("/")[2])
+    ]
+
+
+def model_names() -> set[str]:
+    """The ids of all models of the table."""
+    return {name for _, _, rows in _TABLES for name in rows}
+
+
 def _rates(row: _Row, provider: str) -> Rates:
     def flat(price_in: float, price_out: float, *, first: bool) -> Rates:
         def rate(value: float | None) -> Decimal:

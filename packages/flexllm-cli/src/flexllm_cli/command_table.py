@@ -34,6 +34,7 @@ COMMANDS: dict[str, CommandRow] = {
     "set-model": CommandRow("set_model:set_model", "Make another model the default one."),
     "models": CommandRow("models:models", "List the models that an endpoint offers."),
     "credits": CommandRow("credits:credits", "Show the balance of a model's key."),
+    "pricing": CommandRow("pricing:pricing", "Show what models cost."),
     "test": CommandRow("test:check_connection", "Test the connection to a model, step by step."),
     "init": CommandRow("init:init", "Create the configuration file."),
     "cache": CommandRow("cache:app", "Look into the response cache, and empty it."),
