@@ -28,6 +28,8 @@ def test_a_dead_server(cli):
     assert "connection  FAILED" in done.stdout
     assert "connection refused" in done.stdout
     assert "remedy: start the server" in done.stdout
+    report = json.loads(done.stderr)
+    assert (report["type"], report["exit_code"]) == ("LLMConnectionError", 6)
 
 
 def test_a_name_that_is_none(cli):

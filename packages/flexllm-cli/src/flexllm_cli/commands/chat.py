@@ -29,6 +29,7 @@ def chat(
     base_url: options.BaseURL = None,
     api_key: options.ApiKey = None,
     timeout: options.Timeout = None,
+    retry_times: options.RetryTimes = None,
     config: options.ConfigPath = None,
 ) -> None:
     """Talk to a model, turn by turn; the whole conversation is sent with each message.
@@ -62,6 +63,7 @@ def chat(
             base_url=None if elsewhere else base_url,
             api_key=None if elsewhere else api_key,
             timeout=timeout,
+            retry_times=retry_times,
         )
 
     reader = make_reader(COMMANDS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -52,8 +53,10 @@ def check_connection(
     else:
         write_result("\n".join(_table(checks) if every else _lines(checks[0])) + "\n")
     errors = [check.error for check in checks if check.error is not None]
+    if errors and sys.stderr.isatty():
+        raise typer.Exit(exit_code_for(errors[0]))  # a person has read what to do
     if errors:
-        raise typer.Exit(exit_code_for(errors[0]))
+        raise errors[0]  # a program gets the object that it gets from every command
 
 
 def _check_configured(config: Path | None, timeout: float | None) -> list[Check]:
