@@ -7,6 +7,19 @@ from typing import Annotated
 
 import typer
 
+
+def model_names(context: typer.Context, incomplete: str) -> list[str]:
+    """The configured models that begin like this, for Tab; none where the configuration cannot be read."""
+    from flexllm_core.config import load_config
+    from flexllm_core.errors import FlexLLMError
+
+    try:
+        names = load_config(context.params.get("config")).names()
+    except (FlexLLMError, OSError):
+        return []  # Tab is no place for an error
+    return [name for name in (*names, "mock") if name.startswith(incomplete)]
+
+
 ConfigPath = Annotated[
     Path | None,
     typer.Option("--config", help="Configuration file; default FLEXLLM_CONFIG or ~/.flexllm/config.yaml."),
@@ -14,7 +27,10 @@ ConfigPath = Annotated[
 Model = Annotated[
     str | None,
     typer.Option(
-        "--model", "-m", help="Model id, or name of an entry of the configuration; `mock` starts the mock inside."
+        "--model",
+        "-m",
+        help="Model id, or name of an entry of the configuration; `mock` starts the mock inside.",
+        autocompletion=model_names,
     ),
 ]
 System = Annotated[str | None, typer.Option("--system", "-s", help="System prompt.")]

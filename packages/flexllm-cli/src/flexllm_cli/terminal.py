@@ -10,7 +10,8 @@ from flexllm_core.visible import visible
 def write_result(text: str) -> None:
     """Write a piece of a result to stdout: harmless on a terminal, exactly as it came elsewhere."""
     if sys.stdout.isatty():
-        sys.stdout.write(visible(text))
+        # Half of a character, which JSON can hold, is no reason to end: it is shown as an escape too.
+        sys.stdout.write(visible(text).encode("utf-8", "backslashreplace").decode())
     else:
         sys.stdout.buffer.write(text.encode("utf-8", "surrogatepass"))
     sys.stdout.flush()

@@ -89,7 +89,8 @@ def _question(argument: str | None, *, needed: bool) -> str:
 
     try:
         piped = "" if sys.stdin is None or sys.stdin.isatty() else sys.stdin.read().strip()
-    except UnicodeDecodeError:
+        piped.encode()  # in some locales what is no text is read as halves of characters
+    except UnicodeError:
         raise InputError("standard input is not text in UTF-8; give other files with --file") from None
     parts = [part for part in (argument, piped) if part and part.strip()]
     if not parts and needed:

@@ -31,7 +31,9 @@ KINDS = {
 
 
 def pricing(
-    model: Annotated[str | None, typer.Argument(help="A model's id, or the name of an entry.")] = None,
+    model: Annotated[
+        str | None, typer.Argument(help="A model's id, or the name of an entry.", autocompletion=options.model_names)
+    ] = None,
     update: Annotated[
         bool, typer.Option("--update", help="Fetch the newest prices of genai-prices first, for this call.")
     ] = False,

@@ -11,7 +11,9 @@ from flexllm_cli.terminal import say
 
 
 def set_model(
-    name: Annotated[str, typer.Argument(help="Name or id of an entry of the configuration.")],
+    name: Annotated[
+        str, typer.Argument(help="Name or id of an entry of the configuration.", autocompletion=options.model_names)
+    ],
     config: options.ConfigPath = None,
 ) -> None:
     """Make another model the default one. Everything else in the file stays as it is, comments and order included.
