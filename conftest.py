@@ -34,10 +34,11 @@ def anyio_backend() -> str:
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No proxy, key or configuration of the machine reaches a test."""
+    """No proxy, key, configuration or language of the machine reaches a test."""
     for name in list(os.environ):
         if name.upper() in PROXY_VARIABLES or name.startswith(OWN_PREFIXES) or name.endswith(VENDOR_SUFFIXES):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("FLEXLLM_LANG", "en")  # whatever language this machine speaks
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):

@@ -115,7 +115,7 @@ class Cli:
 
     def environment(self) -> dict[str, str]:
         keep = {name: os.environ[name] for name in ("PATH", "LANG", "COVERAGE_PROCESS_START") if name in os.environ}
-        return {**keep, "HOME": str(self.home), "PYTHONDONTWRITEBYTECODE": "1"}
+        return {**keep, "HOME": str(self.home), "PYTHONDONTWRITEBYTECODE": "1", "FLEXLLM_LANG": "en"}
 
     def start(self, *args: object, **options: Any) -> subprocess.Popen[str]:
         return subprocess.Popen(

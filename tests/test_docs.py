@@ -15,7 +15,9 @@ ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", ROOT / "README.zh-CN.md", *sorted((ROOT / "docs").glob("*.md")),
              *sorted((ROOT / "packages").glob("*/README.md"))]  # fmt: skip
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-ADDRESSES = ("https://api.openai.com/v1", "http://localhost:8000/v1")
+ADDRESSES = ("https://api.openai.com/v1", "http://localhost:8000/v1", "http://host:8000/v1")
+MODELS = ("gpt-4", "local", "qwen")
+NOT_RUN = r"flexllm (init|mock|credits)"  # tests/cli has these: they write a file, serve, or ask a vendor
 
 
 def blocks(language: str) -> list:
@@ -43,17 +45,32 @@ COMMANDS = [
     for language, code in BLOCK.findall(path.read_text(encoding="utf-8"))
     if language == "bash"
     for line in code.splitlines()
-    if re.search(r"(^|\| )flexllm ", line) and not re.search(r"flexllm (init|mock)", line)
+    if re.search(r"(^|\| )flexllm ", line) and not re.search(NOT_RUN, line)
 ]
+
+
+def write_what_commands_name(folder: Path, home: Path, base_url: str, line: str) -> None:
+    """The files that examples name, and a configuration with their models."""
+    for name in ("questions", "in", "input"):
+        (folder / f"{name}.jsonl").write_text('{"q": "one"}\n{"q": "two"}\n')
+    (folder / "report.txt").write_text("a report")
+    if re.search("flexllm (cache why|diff)", line):
+        row = '{{"index":{},"output":"a","status":"success","key":"{:032x}"}}\n'
+        for name in re.findall(r"\S+\.jsonl", line):
+            (folder / name).write_text("".join(row.format(number, number) for number in range(20)))
+    config = home / ".flexllm" / "config.yaml"
+    config.parent.mkdir(mode=0o700)
+    config.write_text("models:\n" + "".join(f"  - {{id: {name}, base_url: '{base_url}'}}\n" for name in MODELS))
 
 
 @pytest.mark.parametrize("line", COMMANDS)
 def test_commands_run(line, mock, tmp_path, cli):
     """With the mock server as the configured endpoint."""
-    (tmp_path / "questions.jsonl").write_text('{"q": "one"}\n{"q": "two"}\n')
-    (tmp_path / "report.txt").write_text("a report")
+    write_what_commands_name(tmp_path, cli.home, mock.base_url, line)
     program = f"{shlex.quote(sys.executable)} -m flexllm_cli "
     script = re.sub(r"(^|\| )flexllm ", lambda match: match[1] + program, line)
+    for address in ADDRESSES:
+        script = script.replace(address, mock.base_url)
     environment = {**cli.environment(), "FLEXLLM_BASE_URL": mock.base_url, "FLEXLLM_MODEL": "m"}
     done = subprocess.run(
         ["sh", "-c", script], cwd=tmp_path, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True
@@ -95,3 +112,9 @@ def test_the_table_of_providers_is_what_the_wires_work_by():
     """docs/providers.md is written by a script from the rows of data."""
     done = subprocess.run([sys.executable, ROOT / "scripts" / "provider_docs.py", "--check"], capture_output=True)
     assert done.returncode == 0, "run: python scripts/provider_docs.py"
+
+
+def test_the_page_of_the_command_line_is_what_the_app_says():
+    """docs/cli.md is written by a script from the commands."""
+    done = subprocess.run([sys.executable, ROOT / "scripts" / "cli_docs.py", "--check"], capture_output=True)
+    assert done.returncode == 0, "run: python scripts/cli_docs.py"

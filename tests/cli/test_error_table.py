@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 
 import pytest
@@ -12,6 +13,7 @@ from flexllm_mock import MockServer
 
 KEY = "sk-right-right-right-right"
 WRONG = "sk-wrong-wrong-wrong-wrong"
+CHINESE = re.compile("[\u4e00-\u9fff]")
 FIELDS = ["type", "message", "exit_code", "retryable", "suggestion"]
 
 # In a command: {none} is a file that does not exist, {rows} an input, {out} an output that is not there,
@@ -131,6 +133,18 @@ def test_each_failure_is_one_object_for_programs(in_process, words, code, _what,
     assert report["message"].strip()
     assert report["suggestion"].strip()
     assert "\n" not in report["message"]
+
+
+@pytest.mark.parametrize(("code", "_what", "command"), TABLE, ids=[f"{row[1]}: {row[2]}" for row in TABLE])
+def test_each_failure_is_told_in_chinese(in_process, words, monkeypatch, code, _what, command):
+    """Message and suggestion, where the environment asks for it; the names of fields and types stay."""
+    monkeypatch.setenv("FLEXLLM_LANG", "zh_CN")
+    found, _, err = in_process(*words(command))
+    report = json.loads(err.splitlines()[-1])
+    assert (found, list(report)) == (code, FIELDS)
+    servers_own_words = report["type"] in ("AuthenticationError", "NotFoundError")
+    for text in [report["suggestion"]] + [report["message"]] * (not servers_own_words):
+        assert CHINESE.search(text), text
 
 
 def test_the_table_has_every_command():

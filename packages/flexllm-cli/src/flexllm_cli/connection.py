@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flexllm_cli.i18n import gettext as _
+from flexllm_cli.i18n import translate_message
 from flexllm_cli.terminal import say
 from flexllm_core.config import BatchConfig, Config, load_config
 from flexllm_core.endpoint import EndpointConfig, endpoint_from, endpoint_with_key
@@ -36,7 +38,7 @@ def configuration(path: Path | None) -> Config:
     """The configuration file; its warnings are shown."""
     config = load_config(path)
     for warning in config.warnings:
-        say(f"warning: {warning}")
+        say(_("warning: {text}").format(text=translate_message(warning)))
     return config
 
 

@@ -13,7 +13,7 @@ from flexllm_cli.i18n import translate_message
 from flexllm_core.visible import visible
 
 _USAGE = 2
-_SEPARATORS = ("; run `flexllm ", ": pip install ", ": give ", "; see ")
+SEPARATORS = ("; run `flexllm ", ": pip install ", ": give ", "; see ")
 """Where the messages of some errors go over to what to do; the remedy begins behind the first space."""
 
 
@@ -92,7 +92,7 @@ def _message_and_remedy(error: Exception) -> tuple[str, str]:
         what = translate_message(error.strerror)
         return (f"{error.filename}: {what}" if error.filename is not None else what), ""
     text = str(error)
-    for separator in () if isinstance(error, LLMRequestError) else _SEPARATORS:  # servers write what they like
+    for separator in () if isinstance(error, LLMRequestError) else SEPARATORS:  # servers write what they like
         before, found, after = text.partition(separator)
         if found:
             return translate_message(before), translate_message(separator.partition(" ")[2] + after)

@@ -12,7 +12,6 @@ import os
 import re
 from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
 
 from flexllm_cli.po import read_po
 
@@ -46,17 +45,11 @@ class Catalogue(stdlib_gettext.NullTranslations):
         return self._messages.get(message, message)
 
     def translate_message(self, text: str) -> str:
-        """The translation of a text that is a message, or one with values in it, or ends in one after a colon."""
+        """The translation of a text that is a message, or one with values in it, or ends in one."""
         if not self._messages:
             return text
-        found = self._translated(text)
-        if found is not None:
-            return found
-        for colon in re.finditer(": ", text):
-            found = self._translated(text[colon.end() :])
-            if found is not None:
-                return text[: colon.end()] + found
-        return text
+        starts = (0, *(place.end() for place in re.finditer("[:;] |^ +", text)))
+        return next((text[:start] + found for start in starts if (found := self._translated(text[start:]))), text)
 
     def _translated(self, text: str) -> str | None:
         if text in self._messages:
@@ -99,13 +92,20 @@ def catalogue_of(language: str) -> Catalogue:
     """The catalogue of a language; an empty one for English."""
     if language == ENGLISH:
         return Catalogue({})
+    from importlib.resources import files  # English needs none of it
+
     text = (files("flexllm_cli") / "locale" / f"{language}.po").read_text(encoding="utf-8")
     return Catalogue(read_po(text))
 
 
+def language() -> str:
+    """The language that the environment asks for now."""
+    return language_of(os.environ)
+
+
 def current() -> Catalogue:
-    """The catalogue of the language that the environment asks for now."""
-    return catalogue_of(language_of(os.environ))
+    """The catalogue of that language."""
+    return catalogue_of(language())
 
 
 def gettext(message: str) -> str:

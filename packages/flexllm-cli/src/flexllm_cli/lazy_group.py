@@ -10,9 +10,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from flexllm_cli.command_table import COMMANDS, CommandRow
-
-_VERBATIM = "\b\n"
-"""Stands before a paragraph whose lines are to stay as they are."""
+from flexllm_cli.i18n import gettext as _
+from flexllm_cli.localized_help import VERBATIM, localize, localize_texts, localized_frame
 
 
 class LazyGroup(TyperGroup):
@@ -29,7 +28,12 @@ class LazyGroup(TyperGroup):
         row = COMMANDS.get(cmd_name)
         if row is None:
             return None
-        return TyperCommand(cmd_name, help=row.summary) if self._listing else load_command(cmd_name, row)
+        return listed_command(cmd_name, row) if self._listing else load_command(cmd_name, row)
+
+    def get_help(self, ctx: Any) -> str:
+        """The help, in the user's language."""
+        localize_texts(self)
+        return localized_frame(super().get_help(ctx))
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the list of commands, of which none is loaded."""
@@ -48,9 +52,16 @@ class LazyGroup(TyperGroup):
             self._listing = False
 
 
-def load_command(name: str, row: CommandRow) -> Any:
-    """The command of a row, as Typer makes it."""
-    module_name, _, attribute = row.home.partition(":")
+def listed_command(name: str, row: CommandRow) -> TyperCommand:
+    """A command that stands for a row in the list; it cannot be run."""
+    summary = _(row.summary)
+    # What is not English has no spaces where a help text could be cut: it is given as it is to stand.
+    return TyperCommand(name, help=summary, short_help=None if summary == row.summary else summary)
+
+
+def load_command(name: str, row: CommandRow, *, localized: bool = True) -> Any:
+    """The command of a row, as Typer makes it, in the user's language unless told otherwise."""
+    module_name, _colon, attribute = row.home.partition(":")
     target = getattr(import_module(f"flexllm_cli.commands.{module_name}"), attribute)
     if isinstance(target, typer.Typer):
         for info in target.registered_commands:
@@ -61,7 +72,7 @@ def load_command(name: str, row: CommandRow) -> Any:
         single.command(name, help=help_text(target), **row.settings)(target)
         command = typer.main.get_command(single)
     command.name = name
-    return command
+    return localize(command) if localized else command
 
 
 def help_text(function: Any) -> str:
@@ -77,5 +88,5 @@ def _with_examples_apart(paragraph: str) -> str:
         if found:
             lines = [f"  {example}" for example in " ".join(examples.split()).split(" · ")]
             start = f"{before.strip()}\n\n" if before.strip() else ""
-            return start + _VERBATIM + "\n".join(["Examples:", *lines])
+            return start + VERBATIM + "\n".join(["Examples:", *lines])
     return paragraph

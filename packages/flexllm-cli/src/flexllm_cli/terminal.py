@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from flexllm_cli.i18n import translate_message
 from flexllm_core.visible import visible
 
 
@@ -18,6 +19,6 @@ def write_result(text: str) -> None:
 
 
 def say(text: str) -> None:
-    """Tell the user something, on stderr."""
-    sys.stderr.write(visible(text) + "\n")
+    """Tell the user something, on stderr, in the user's language where the text is known."""
+    sys.stderr.write(visible(translate_message(text)) + "\n")
     sys.stderr.flush()

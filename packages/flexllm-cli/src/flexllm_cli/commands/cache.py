@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from flexllm_cli import options
+from flexllm_cli.i18n import translate_message
 from flexllm_cli.terminal import say
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def why(
         ttl = connection.batch.cache_ttl if cache_ttl is None else cache_ttl
     with inspect.opened(where.directory, where.max_size) as cache:
         entry = inspect.find_entry(cache, str(line.get("key", "")), [identity])
-    print(f"row {row}: {inspect.why(line, entry, ttl, time.time())}")  # noqa: T201 - the result
+    print(translate_message(f"row {row}: {inspect.why(line, entry, ttl, time.time())}"))  # noqa: T201 - the result
 
 
 def _config(folder: Path | None, config: Path | None) -> ResponseCacheConfig:

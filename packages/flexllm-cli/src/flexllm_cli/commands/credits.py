@@ -7,33 +7,36 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from flexllm_cli import options
+from flexllm_cli.i18n import gettext as _
 from flexllm_cli.terminal import write_result
 
 if TYPE_CHECKING:
     from flexllm_cli.connection import Connection
     from flexllm_providers.credits.report import CreditLine, CreditReport
 
-LABELS = {
-    "remaining": "Remaining",
-    "limit": "Limit",
-    "used": "Used",
-    "today": "Today",
-    "this_month": "This month",
-    "paid": "Paid",
-    "gift": "Granted",
-}
-NOTES = {"unlimited": "unlimited"}
-DETAILS = {
-    "status": "Status",
-    "usable": "Usable",
-    "free_tier": "Free tier",
-    "low_balance": "Low balance",
-    "limit_resets": "Limit resets",
-    "expires_at": "Expires",
-}
 USUAL = {("free_tier", "no"), ("low_balance", "no"), ("usable", "yes")}
 """Details that are worth a line only when they are different."""
 SYMBOLS = {"USD": "$", "CNY": "¥", "EUR": "€"}
+
+
+def labels() -> dict[str, str]:
+    """What the lines and details of a balance are called, and its notes."""
+    return {
+        "remaining": _("Remaining"),
+        "limit": _("Limit"),
+        "used": _("Used"),
+        "today": _("Today"),
+        "this_month": _("This month"),
+        "paid": _("Paid"),
+        "gift": _("Granted"),
+        "unlimited": _("unlimited"),
+        "status": _("Status"),
+        "usable": _("Usable"),
+        "free_tier": _("Free tier"),
+        "low_balance": _("Low balance"),
+        "limit_resets": _("Limit resets"),
+        "expires_at": _("Expires"),
+    }
 
 
 def credits(  # noqa: A001 - the command's name
@@ -66,25 +69,26 @@ def credits(  # noqa: A001 - the command's name
 def _lines(report: CreditReport, connection: Connection) -> list[str]:
     from flexllm_core.redact import mask_key
 
-    endpoint = connection.endpoint
+    endpoint, names = connection.endpoint, labels()
     key = endpoint.api_key.get_secret_value() if endpoint.api_key else ""
     lines = [
-        f"{report.vendor} account balance",
-        f"Model entry: {endpoint.name or endpoint.model}",
+        _("{vendor} account balance").format(vendor=report.vendor),
+        _("Model entry: {name}").format(name=endpoint.name or endpoint.model),
         f"API Key: {mask_key(key) if key else '-'}",
         "-" * 40,
-        *(f"  {LABELS[line.label]}: {amount_text(line)}" for line in report.lines),
-        *(f"  {DETAILS[name]}: {value}" for name, value in report.details.items() if (name, value) not in USUAL),
+        *(f"  {names[line.label]}: {amount_text(line)}" for line in report.lines),
+        *(f"  {names[name]}: {value}" for name, value in report.details.items() if (name, value) not in USUAL),
     ]
     if report.unofficial:
-        lines.append(f"{report.vendor} does not document this; it may be wrong, or end at any time.")
+        text = _("{vendor} does not document this; it may be wrong, or end at any time.")
+        lines.append(text.format(vendor=report.vendor))
     return lines
 
 
 def amount_text(line: CreditLine) -> str:
     """An amount with its currency, such as `$96.63`."""
     if line.amount is None:
-        return NOTES[line.note] if line.note else "-"
+        return labels()[line.note] if line.note else "-"
     number = f"{line.amount:,.{line.places}f}"
     symbol = SYMBOLS.get(line.currency)
     return f"{symbol}{number}" if symbol else f"{number} {line.currency}"
