@@ -51,7 +51,7 @@ ERRORS_OF = (
 
 TEXTS_OF = (
     "flexllm_batch.canary", "flexllm_batch.cache.inspect", "flexllm_cli.plan_report", "flexllm_core.config",
-    "flexllm_core.options", "flexllm_providers.transport.errors",
+    "flexllm_core.options", "flexllm_core.resolve", "flexllm_providers.transport.errors",
 )  # fmt: skip
 """Modules in which every text of several words is a message."""
 

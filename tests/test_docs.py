@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import shlex
@@ -17,6 +18,9 @@ DOCUMENTS = [ROOT / "README.md", ROOT / "README.zh-CN.md", *sorted((ROOT / "docs
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 ADDRESSES = ("https://api.openai.com/v1", "http://localhost:8000/v1", "http://host:8000/v1")
 MODELS = ("gpt-4", "local", "qwen")
+PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
 NOT_RUN = r"flexllm (init|mock|credits)"  # tests/cli has these: they write a file, serve, or ask a vendor
 
 
@@ -54,6 +58,9 @@ def write_what_commands_name(folder: Path, home: Path, base_url: str, line: str)
     for name in ("questions", "in", "input"):
         (folder / f"{name}.jsonl").write_text('{"q": "one"}\n{"q": "two"}\n')
     (folder / "report.txt").write_text("a report")
+    (folder / "main.py").write_text("print(1)\n")
+    (folder / "photo.png").write_bytes(PIXEL)
+    (folder / "talk.json").write_text('{"messages": [{"role": "user", "content": "Hello"}]}')
     if re.search("flexllm (cache why|diff)", line):
         row = '{{"index":{},"output":"a","status":"success","key":"{:032x}"}}\n'
         for name in re.findall(r"\S+\.jsonl", line):
