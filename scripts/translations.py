@@ -50,7 +50,8 @@ ERRORS_OF = (
 """Modules whose `raise`d texts are messages."""
 
 TEXTS_OF = (
-    "flexllm_batch.canary", "flexllm_batch.cache.inspect", "flexllm_cli.plan_report", "flexllm_core.config",
+    "flexllm_batch.canary", "flexllm_batch.cache.inspect", "flexllm_cli.endpoint_check",
+    "flexllm_cli.plan_report", "flexllm_core.config",
     "flexllm_core.options", "flexllm_core.resolve", "flexllm_providers.transport.errors",
 )  # fmt: skip
 """Modules in which every text of several words is a message."""
@@ -101,6 +102,10 @@ ELSEWHERE = (
 """Texts that are made where no rule above finds them."""
 
 
+NO_MESSAGES = ("SELECT ", "Count from 1 to 20.")
+"""How texts begin that are for a database or a model."""
+
+
 def sources(*modules: str) -> Iterator[ast.Module]:
     """The syntax trees of modules."""
     for name in modules:
@@ -126,7 +131,7 @@ def template(node: ast.expr) -> Iterator[str]:
 def placeholder(node: ast.expr) -> str:
     """A name for the value of an f-string."""
     expression = node.value if isinstance(node, ast.FormattedValue) else node
-    return re.sub(r"\W+", "_", ast.unparse(expression)).strip("_")[:24].rstrip("_")
+    return re.sub(r"\W+", "_", ast.unparse(expression)).lstrip("_0123456789")[:24].rstrip("_") or "value"
 
 
 def called(tree: ast.AST, *names: str) -> Iterator[str]:
@@ -205,14 +210,14 @@ def messages() -> list[str]:
     for tree in sources(*TEXTS_OF):
         found += several_words(tree)
     found += ELSEWHERE
-    named = (text for text in map(normal, found) if "{}" not in text and not text.startswith("SELECT "))
+    named = (text for text in map(normal, found) if "{}" not in text and not text.startswith(NO_MESSAGES))
     return list(dict.fromkeys([*explicit, *filter(worded, named)]))
 
 
 def normal(text: str) -> str:
     """A template as it is looked up: formats left out, and what stands in front of a message (a file, a key)."""
     text = re.sub(r"\{(\w*):[^{}]*\}", r"{\1}", text).strip()
-    return re.sub(r"^(\{\w+\})*[:;] ", "", text)
+    return re.sub(r"^(\{\w+\})*[:;,] ", "", text)
 
 
 def worded(text: str) -> bool:

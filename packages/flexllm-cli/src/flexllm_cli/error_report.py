@@ -37,9 +37,17 @@ class ErrorReport:
 
     def show(self) -> None:
         """Write it to standard error."""
-        text = self.json() if wants_json(sys.argv[1:]) or not sys.stderr.isatty() else self.for_people()
-        sys.stderr.write(text + "\n")
+        if not self.tell_programs():
+            sys.stderr.write(self.for_people() + "\n")
+            sys.stderr.flush()
+
+    def tell_programs(self) -> bool:
+        """Write the object to standard error, unless a person reads it; whether it was written."""
+        if sys.stderr.isatty() and not wants_json(sys.argv[1:]):
+            return False
+        sys.stderr.write(self.json() + "\n")
         sys.stderr.flush()
+        return True
 
     def for_people(self) -> str:
         """A red line with what went wrong, and a line with the remedy."""

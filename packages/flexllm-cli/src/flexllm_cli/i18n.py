@@ -48,7 +48,7 @@ class Catalogue(stdlib_gettext.NullTranslations):
         """The translation of a text that is a message, or one with values in it, or ends in one."""
         if not self._messages:
             return text
-        starts = (0, *(place.end() for place in re.finditer("[:;] |^ +", text)))
+        starts = (0, *(place.end() for place in re.finditer("[:;] |^[ ,]+", text)))
         return next((text[:start] + found for start in starts if (found := self._translated(text[start:]))), text)
 
     def _translated(self, text: str) -> str | None:

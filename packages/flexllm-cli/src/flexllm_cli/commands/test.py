@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from flexllm_cli import options
+from flexllm_cli.i18n import gettext as _
+from flexllm_cli.i18n import translate_message
 from flexllm_cli.terminal import write_result
 
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ def check_connection(
     import json
 
     from flexllm_cli.connection import connect_to_host
+    from flexllm_cli.error_report import report_of
     from flexllm_cli.event_loop import run
-    from flexllm_cli.exit_codes import exit_code_for
 
     if every:
         checks = _check_configured(config, timeout)
@@ -53,10 +54,10 @@ def check_connection(
     else:
         write_result("\n".join(_table(checks) if every else _lines(checks[0])) + "\n")
     errors = [check.error for check in checks if check.error is not None]
-    if errors and sys.stderr.isatty():
-        raise typer.Exit(exit_code_for(errors[0]))  # a person has read what to do
     if errors:
-        raise errors[0]  # a program gets the object that it gets from every command
+        report = report_of(errors[0])
+        report.tell_programs()
+        raise typer.Exit(report.exit_code)
 
 
 def _check_configured(config: Path | None, timeout: float | None) -> list[Check]:
@@ -95,8 +96,12 @@ async def _check_each(endpoints: list[EndpointConfig]) -> list[Check]:
 def _lines(check: Check) -> list[str]:
     """A line for each step."""
     marks = {"ok": "ok", "failed": "FAILED", "skipped": "-"}
-    lines = [f"{step.name:<11} {marks[step.state]:<7} {step.detail}".rstrip() for step in check.steps]
-    return lines + [f"remedy: {step.remedy}" for step in check.steps if step.state == "failed"]
+    lines = [
+        f"{step.name:<11} {marks[step.state]:<7} {translate_message(step.detail)}".rstrip() for step in check.steps
+    ]
+    return lines + [
+        f"{_('remedy:')} {translate_message(step.remedy)}" for step in check.steps if step.state == "failed"
+    ]
 
 
 def _table(checks: list[Check]) -> list[str]:
@@ -113,7 +118,8 @@ def _table(checks: list[Check]) -> list[str]:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     for check, step in failures(checks):
-        lines += ["", f"{check.label}: {step.name}: {step.detail}", f"  remedy: {step.remedy}"]
+        detail, remedy = translate_message(step.detail), translate_message(step.remedy)
+        lines += ["", f"{check.label}: {step.name}: {detail}", f"  {_('remedy:')} {remedy}"]
     return lines
 
 
