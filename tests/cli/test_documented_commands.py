@@ -95,6 +95,10 @@ LINES = [
     'flexllm ask "What is Python?"',
     'flexllm ask "Explain this code" -s "You are a code expert"',
     'echo "a long text" | flexllm ask "Summarise"',
+    "flexllm chat",
+    'flexllm chat "Hello" -m gpt-4',
+    "flexllm test",
+    "flexllm pricing gpt-4o",
     "flexllm list",
     "flexllm set-model gpt-4",
     "flexllm models",
@@ -115,11 +119,28 @@ LINES = [
 @pytest.mark.parametrize("line", LINES)
 def test_each_line_works_as_written(documented, line):
     """Exit code 0, and neither a warning nor an error."""
-    code, out, err = documented(line)
+    code, out, err = documented(line, text="Hello\n" if "chat" in line else "")
     assert code == 0, err
     assert out + err
     assert "warning" not in err
     assert "error" not in err
+
+
+def test_chat_answers_each_line_that_is_piped(documented, server):
+    """The whole conversation goes with the second message."""
+    code, out, err = documented("flexllm chat", text="Hello\nAnd then?\n")
+    assert code == 0, err
+    assert len(out.splitlines()) >= 2
+    roles = [message["role"] for message in last_body(server)["messages"]]
+    assert roles == ["user", "assistant", "user"]
+
+
+def test_a_price_is_shown(documented):
+    """Of a known model, per kind of token."""
+    out = documented("flexllm pricing gpt-4o")[1]
+    assert "input" in out
+    assert "output" in out
+    assert "2.5" in out
 
 
 def test_both_names_are_commands():
@@ -304,6 +325,24 @@ def test_the_configuration_example_is_valid_as_a_whole(documented, tmp_path):
     assert out.startswith("* gpt-4")
     assert "your-api-key" not in out
     assert "  local-ollama" in out
+
+
+def test_the_endpoints_of_the_example_share_the_work(documented, tmp_path):
+    """`batch.endpoints` as it is documented, with the addresses of two servers: batch uses both of them."""
+    with MockServer() as fast, MockServer() as slow:
+        text = CONFIGURATION.replace("http://fast-api.com/v1", fast.base_url)
+        text = text.replace("http://slow-api.com/v1", slow.base_url)
+        (tmp_path / ".flexllm" / "config.yaml").write_text(text)
+        rows = "".join(f'{{"q": "question {n}"}}\n' for n in range(60))
+        (tmp_path / "input.jsonl").write_text(rows)
+        code, _, err = documented("flexllm batch input.jsonl -o output.jsonl")
+        assert code == 0, err
+        assert "60 ok, 0 failed" in err
+        assert len(fast.requests) + len(slow.requests) == 60
+        assert fast.requests
+        assert slow.requests
+    assert {line["model"] for line in answers(tmp_path)} == {"qwen"}
+    assert all(line["usage"]["total_tokens"] > 0 for line in answers(tmp_path))
 
 
 @pytest.mark.parametrize("prefix", ["FLEXLLM", "OPENAI"])
