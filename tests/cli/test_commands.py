@@ -105,6 +105,14 @@ def test_list_marks_the_default_and_masks_keys(configured):
     assert "sk-tes...stuv" in done.stdout
 
 
+def test_list_as_json(configured):
+    """A list of objects, without whole keys; an entry that cannot be used says why."""
+    first, second = json.loads(configured("list", "--format", "json").stdout)
+    assert (first["name"], first["default"], first["api_key"]) == ("first", False, "sk-tes...stuv")
+    assert (second["name"], second["default"]) == ("second", True)
+    assert "SECOND_KEY" in second["error"]
+
+
 def test_init_writes_a_private_file_and_never_overwrites_one(cli):
     """0600 in a 0700 folder; --force replaces it; the file is valid."""
     assert cli("init").returncode == 0

@@ -3,36 +3,66 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
 
 from flexllm_cli import options
-from flexllm_cli.terminal import say
-from flexllm_core.visible import visible
+from flexllm_cli.terminal import say, write_result
+
+if TYPE_CHECKING:
+    from flexllm_core.config import Config
 
 
-def list_models(config: options.ConfigPath = None) -> None:
+def list_models(
+    output_format: Annotated[Literal["text", "json"], typer.Option("--format", help="Text, or a JSON list.")] = "text",
+    config: options.ConfigPath = None,
+) -> None:
     """List the configured models; the default one is marked with `*`, keys are masked.
 
-    Example: flexllm list
+    Examples: flexllm list · flexllm list --format json
     """
+    import json
+
     from flexllm_cli.connection import configuration
+
+    found = configuration(config)
+    entries = [_entry(name, found) for name in found.names()]
+    if output_format == "json":
+        write_result(json.dumps(entries, ensure_ascii=False) + "\n")
+        return
+    if not entries:
+        say(f"no model is configured in {found.path or '~/.flexllm/config.yaml'}; run `flexllm init`")
+        return
+    width = max(len(entry["name"]) for entry in entries)
+    for entry in entries:
+        mark = "*" if entry["default"] else " "
+        write_result(f"{mark} {entry['name']:<{width}}  {_facts(entry)}\n")
+
+
+def _entry(name: str, config: Config) -> dict[str, Any]:
+    """What is shown of one entry; `error` where it cannot be used."""
     from flexllm_core.errors import ConfigError
     from flexllm_core.redact import mask_key
 
-    found = configuration(config)
-    if not found.models:
-        say(f"no model is configured in {found.path or '~/.flexllm/config.yaml'}; run `flexllm init`")
-        return
-    names = found.names()
-    width = max(len(name) for name in names)
-    for name in names:
-        mark = "*" if name == (found.default or names[0]) else " "
-        try:
-            endpoint = found.find(name, os.environ)
-        except ConfigError as error:
-            print(f"{mark} {visible(name):<{width}}  unusable: {visible(str(error))}")  # noqa: T201 - the result
-            continue
-        if endpoint is None:
-            continue
-        key = mask_key(endpoint.api_key.get_secret_value()) if endpoint.api_key else "no key"
-        facts = f"{endpoint.model or name}  {endpoint.provider}  {endpoint.base_url or 'default URL'}  {key}"
-        print(f"{mark} {visible(name):<{width}}  {visible(facts)}")  # noqa: T201
+    entry: dict[str, Any] = {"name": name, "default": name == (config.default or config.names()[0])}
+    try:
+        endpoint = config.find(name, os.environ)
+    except ConfigError as error:
+        return {**entry, "error": str(error)}
+    if endpoint is None:
+        return {**entry, "error": "there is no such entry"}
+    return {
+        **entry,
+        "model": endpoint.model or name,
+        "provider": endpoint.provider,
+        "base_url": endpoint.base_url,
+        "api_key": mask_key(endpoint.api_key.get_secret_value()) if endpoint.api_key else None,
+    }
+
+
+def _facts(entry: dict[str, Any]) -> str:
+    if "error" in entry:
+        return f"unusable: {entry['error']}"
+    facts = (entry["model"], entry["provider"], entry["base_url"] or "default URL", entry["api_key"] or "no key")
+    return "  ".join(facts)
