@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
+from flexllm_batch.balance.affinity import LOOK_AHEAD, PrefixAffinity
 from flexllm_batch.balance.balanced import Balanced
 from flexllm_batch.balance.health import Breaker
 from flexllm_batch.balance.hedging import DEFAULT_HEDGE_BUDGET, HedgeAfter, Hedged
@@ -54,6 +55,8 @@ class LLMClientPool(BatchMethods):
         retry_policy: How they are retried, in detail.
         track_cost, cost_tracker, cache: As in `LLMClient`, for all members together: one budget, one cache.
         transport: Sends the requests of all members, as in `ProviderClient`.
+        affinity: `prefix` sends prompts with the same long beginning to the same member, one of them ahead, so that
+            the servers' prompt caches are used.
         hedge_after: Ask a second member when the first has not answered for so many seconds, or for longer than
             95 % of the last calls took (`p95`), and take the first answer; None asks only one.
         hedge_budget: The share of calls that may be asked twice: both are paid for.
@@ -84,6 +87,7 @@ class LLMClientPool(BatchMethods):
         cost_tracker: CostTrackerConfig | None = None,
         cache: ResponseCacheConfig | bool | None = None,
         transport: Any = None,
+        affinity: Literal["prefix"] | None = None,
         hedge_after: HedgeAfter | None = None,
         hedge_budget: float = DEFAULT_HEDGE_BUDGET,
         context_fallback: Sequence[str] = (),
@@ -121,9 +125,9 @@ class LLMClientPool(BatchMethods):
             patience=patience,
         )
         retries = retry_times if retry_times is not None else _most_retries(self.endpoints)
-        asked: ChatModel = self.balanced
-        if hedge_after is not None:
-            asked = Hedged(self.balanced, hedge_after, hedge_budget)
+        asked = _asked(self.balanced, affinity, hedge_after, hedge_budget)
+        if affinity is not None:
+            self.concurrency *= LOOK_AHEAD
         retrying = Retrying(asked, (retry_policy or RetryPolicy()).with_retry_times(retries))
         self.meter = Metered(retrying, self.pricer, self.budget) if tracking.enabled else None
         chat_model: ChatModel = with_cache(self.meter or retrying, cache, [stack.provider_client for stack in stacks])
@@ -156,6 +160,7 @@ class LLMClientPool(BatchMethods):
             "fallback": batch.fallback,
             "load_balance": batch.load_balance,
             "hedge_after": batch.hedge_after,
+            "affinity": batch.affinity,
         }
         return cls(resolve_endpoints(config, model=model), **{**defaults, **settings})
 
@@ -225,6 +230,17 @@ def shared_params(endpoints: Sequence[EndpointConfig]) -> dict[str, Any]:
         for name, value in first.items()
         if all(name in one.params and one.params[name] == value for one in endpoints)
     }
+
+
+def _asked(balanced: Balanced, affinity: str | None, hedge_after: HedgeAfter | None, hedge_budget: float) -> ChatModel:
+    """The members with what is asked for around them."""
+    if affinity not in (None, "prefix"):
+        raise ConfigError(f"affinity is {affinity!r}; expected 'prefix' or None")
+    if affinity is not None and hedge_after is not None:
+        raise ConfigError("affinity and hedge_after exclude each other: a second member would not know the prompt")
+    if affinity is not None:
+        return PrefixAffinity(balanced)
+    return balanced if hedge_after is None else Hedged(balanced, hedge_after, hedge_budget)
 
 
 def _member(stack: EndpointStack, shared: Mapping[str, Any], breaker: Breaker) -> Member:

@@ -70,6 +70,7 @@ class BatchCommand:
     thinking: Thinking
     load_balance: LoadBalance | None
     hedge_after: HedgeAfter | None
+    affinity: Literal["prefix"] | None
     resume: ResumeMode
     overwrite: bool
     on_bad_row: OnBadRow
@@ -96,9 +97,10 @@ class BatchCommand:
         """The client of the endpoint, or of all of them."""
         connection, cache = self.connection, self._cache()
         if not connection.others:
-            for name, value in (("--load-balance", self.load_balance), ("--hedge-after", self.hedge_after)):
+            options = {"load-balance": self.load_balance, "hedge-after": self.hedge_after, "affinity": self.affinity}
+            for name, value in options.items():
                 if value is not None:
-                    raise ConfigError(f"{name} needs several endpoints: see `batch.endpoints` in docs/pool.md")
+                    raise ConfigError(f"--{name} needs several endpoints: see `batch.endpoints` in docs/pool.md")
             endpoint = self._with_defaults(connection.endpoint, self.concurrency)
             return LLMClient(endpoint=endpoint, cost_tracker=tracking, cache=cache)
         defaults = connection.batch
@@ -107,6 +109,7 @@ class BatchCommand:
             load_balance=self.load_balance or defaults.load_balance,
             fallback=defaults.fallback,
             hedge_after=defaults.hedge_after if self.hedge_after is None else self.hedge_after,
+            affinity=self.affinity or defaults.affinity,
             cost_tracker=tracking,
             cache=cache,
         )

@@ -144,7 +144,7 @@ class Balanced:
                 member.succeeded(result, trial=trial)
                 if member.ok < _REVIEWED or not member.ok % _REVIEWED:
                     dispatcher.review()
-                if dispatcher.waiting:
+                if dispatcher.waiting or dispatcher.before_queue is not None:
                     dispatcher.serve()
                 if failover is not None:
                     result.attempts = failover.sent

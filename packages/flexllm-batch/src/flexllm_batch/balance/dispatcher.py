@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from flexllm_batch.balance.member import Member
 from flexllm_batch.balance.strategies import Candidate, Strategy
@@ -91,6 +91,10 @@ class Dispatcher:
         members: Those of the pool.
         strategy: Picks one of several that have room.
         patience: Seconds for which calls wait while no member takes any.
+
+    Attributes:
+        before_queue: Is called when there may be room, before the calls that wait are served.
+        after_queue: Is called afterwards; whether calls wait elsewhere.
     """
 
     def __init__(self, members: Sequence[Member], strategy: Strategy[Candidate], patience: float) -> None:
@@ -102,6 +106,13 @@ class Dispatcher:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
         self._ramped_at = -math.inf
+        self.before_queue: Callable[[], None] | None = None
+        self.after_queue: Callable[[], bool] | None = None
+
+    @property
+    def closed(self) -> bool:
+        """Its event loop is closed."""
+        return self._loop.is_closed()
 
     @property
     def waiting(self) -> bool:
@@ -111,6 +122,20 @@ class Dispatcher:
     def take(self, excluded: Collection[Member] = ()) -> Place | None:
         """A place for a call at this moment; None if it has to wait, or would overtake others that do."""
         return None if self._waiters else self._pick(excluded)
+
+    def pick_among(self, members: Collection[Member]) -> Place | None:
+        """A place with one of these members, whoever else waits; None if none of them has room."""
+        return self._pick([place.member for place in self.places if place.member not in members])
+
+    def room(self) -> int:
+        """Free slots of the members that take calls at this moment; one of those that are sent calls at a rate."""
+        slots = 0
+        for place in self.places:
+            if place.member.breaker.closed and not place.held_back:
+                gate = place.gate
+                free = gate.limit - gate.in_flight - place.promised if gate.open else gate.has_room(place.promised)
+                slots += max(0, free)
+        return slots
 
     def _pick(self, excluded: Collection[Member]) -> Place | None:
         free = []
@@ -212,6 +237,8 @@ class Dispatcher:
 
     def serve(self) -> None:
         """Give the calls that wait to whoever has room now, in their order."""
+        if self.before_queue is not None:
+            self.before_queue()
         waiters = self._waiters
         kept: list[Waiter] = []
         while waiters:
@@ -222,8 +249,8 @@ class Dispatcher:
                 kept.append(waiter)
             waiters.popleft()
         waiters.extendleft(reversed(kept))
-        if waiters:
-            self._wake_at(self._next_look())
+        if (self.after_queue is not None and self.after_queue()) or waiters:
+            self.look_again()
 
     def _serve(self, waiter: Waiter) -> bool:
         """Whether the wait of a call is over."""
@@ -271,10 +298,15 @@ class Dispatcher:
                 given_up = place.member.breaker.out_since + self._patience_with(self.places)
                 moment = min(moment, given_up) if given_up > now else moment
             if opens < math.inf and not full:
-                moment = min(moment, max(opens, now + gate.opens_in()))
+                opens = max(opens, now + gate.opens_in())
+                moment = min(moment, opens) if opens > now else moment  # else it has room that nobody may take
             elif full and gate.ramping and opens <= now:
                 moment = min(moment, max(now, self._ramped_at + RAMP_SECONDS))
         return moment if moment == math.inf else max(moment, now + _SOONEST)
+
+    def look_again(self) -> None:
+        """Serve again when time alone may have made room."""
+        self._wake_at(self._next_look())
 
     def _wake_at(self, moment: float) -> None:
         if self._timer is not None:
@@ -288,7 +320,7 @@ class Dispatcher:
     def _wake(self) -> None:
         self._timer = None
         now = self._loop.time()
-        if self._waiters and now - self._ramped_at >= RAMP_SECONDS - 1e-6:
+        if now - self._ramped_at >= RAMP_SECONDS - 1e-6:
             self._ramped_at = now
             for place in self.places:
                 if place.gate.ramping and place.gate.in_flight + place.promised >= place.gate.limit:

@@ -74,6 +74,10 @@ def batch(
             "--hedge-after", help="Ask a second endpoint too after so many seconds, or `p95`; at most 3 % of the rows."
         ),
     ] = None,
+    affinity: Annotated[
+        Literal["prefix"] | None,
+        typer.Option("--affinity", help="Send prompts with the same long beginning to the same of several endpoints."),
+    ] = None,
     resume: Annotated[
         Literal["auto", "strict", "never"],
         typer.Option(
@@ -190,6 +194,7 @@ def batch(
             thinking=parse_thinking(thinking) if thinking is not None else None,
             load_balance=load_balance,
             hedge_after=parse_hedge_after(hedge_after),
+            affinity=affinity,
             resume=resume,
             overwrite=overwrite,
             on_bad_row=on_bad_row,
