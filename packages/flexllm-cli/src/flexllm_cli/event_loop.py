@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -21,5 +22,7 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 def run(main: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine to its end on a new event loop."""
+    # What the imports have made lives until the end: the collector need not look at it again and again, nor then.
+    gc.freeze()
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         return runner.run(main)
