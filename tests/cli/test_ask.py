@@ -163,6 +163,18 @@ def test_an_answer_is_streamed_to_a_terminal(spawn, start_mock):
     assert terminal.exitstatus == 0
 
 
+def test_ctrl_c_ends_the_answer_and_the_program(spawn, start_mock):
+    """With the exit code of the signal, and no traceback."""
+    slow = start_mock("--token-rate", "5")
+    terminal = spawn("ask", "one two three four five six", "-m", "echo", "--base-url", slow.base_url)
+    terminal.expect("one two")
+    terminal.sendintr()
+    terminal.expect(pexpect.EOF)
+    terminal.close()
+    assert terminal.exitstatus == 130
+    assert "Traceback" not in terminal.before
+
+
 def test_a_very_long_hostile_line_is_shown_harmless(on_terminal, cli, start_mock):
     """Two hundred thousand characters with an escape sequence at the end of each thousand; piped they are exact."""
     mock = start_mock()

@@ -162,6 +162,19 @@ def test_an_error_does_not_end_the_chat(chat, mock):
     assert mock.requests() == 2
 
 
+def test_thinking_is_dimmed(spawn, mock):
+    """On stderr, before the answer; `ask` shows it too where it is asked for."""
+    common = ("-m", "m", "--base-url", mock.base_url, "--thinking", "high")
+    for command in ("chat", "ask"):
+        terminal = spawn(command, "Hello", *common)
+        terminal.expect(r"\x1b\[2m\w+")
+        terminal.expect(r"\x1b\[0m\r\n\w+")
+        if command == "chat":
+            terminal.expect(READY)
+            terminal.send("\x04")
+        terminal.expect(pexpect.EOF)
+
+
 def test_tab_completes_a_command(chat):
     """`/us` and Tab."""
     terminal = chat()

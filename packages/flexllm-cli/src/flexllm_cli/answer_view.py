@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import sys
 from collections.abc import AsyncGenerator
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from flexllm_core.results import ChatCompletionResult, StreamEvent
 
 _DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
-_FENCED = re.compile(r"^(?P<fence>`{3,}|~{3,})[^\n`]*\n(?P<code>.*?)^(?P=fence)[ \t]*$", re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(r"`{3,}(?=[^`]*$)|~{3,}")
 
 
 class AnswerView:
@@ -130,10 +131,21 @@ def _rounded(seconds: float | None) -> float | None:
 
 
 def code_block(text: str) -> str | None:
-    r"""The content of the first fenced code block; None where there is none.
+    r"""The content of the first fenced code block, to the text's end where it is not closed; None where there is none.
 
     >>> code_block("Here:\n```python\nprint(1)\n```\nDone.")
     'print(1)\n'
     """
-    found = _FENCED.search(text)
-    return found["code"] if found else None
+    lines = text.splitlines(keepends=True)
+    starts = ((number, found[0]) for number, line in enumerate(lines) if (found := _FENCE.match(line)))
+    start, fence = next(starts, (None, ""))
+    if start is None:
+        return None
+    inside = itertools.takewhile(lambda line: not _closes(line, fence), lines[start + 1 :])
+    return "".join(inside)
+
+
+def _closes(line: str, fence: str) -> bool:
+    """Whether a line ends the block that began with `fence`."""
+    mark = line.strip()
+    return len(mark) >= len(fence) and set(mark) == {fence[0]}
