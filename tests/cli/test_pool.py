@@ -12,7 +12,7 @@ import time
 import pytest
 import yaml
 
-from flexllm_mock import MockServer
+from flexllm_mock import FaultMatch, FaultRule, MockServer
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +102,50 @@ def test_a_dry_run_shows_every_endpoint(run_with, servers):
     assert (code, asked) == (10, [0, 0])
     assert f"endpoint: {servers[0].base_url}, model qwen, 5 in flight" in err
     assert "7.0" in err
+
+
+def pool_over(urls, **options):
+    from flexllm_batch import LLMClientPool
+
+    return LLMClientPool([{"base_url": url, "model": "m"} for url in urls], **options)
+
+
+@pytest.mark.parametrize("concurrency", [2, 4])
+def test_two_servers_that_only_fail_do_not_keep_a_batch_for_ever(concurrency):
+    """D1: every row has its error, and the output all of them."""
+    with (
+        MockServer(error_rate=1.0) as one,
+        MockServer(error_rate=1.0) as two,
+        pool_over([one.base_url, two.base_url], concurrency_limit=concurrency, retry_times=0) as pool,
+    ):
+        batch = pool.chat_batch_sync([f"row {n}" for n in range(60)])
+    assert batch.stats.ok == 0
+    assert all(item.error is not None for item in batch)
+
+
+def test_a_dead_endpoint_beside_a_flaky_one_loses_no_row_over_sockets():
+    """D4: 10 % of 503, and nobody at the other address: 200 of 200, and the dead one gets its trials."""
+    with (
+        MockServer(error_rate=0.1, error_status=503) as flaky,
+        pool_over([flaky.base_url, "http://127.0.0.1:9/v1"], concurrency_limit=4) as pool,
+    ):
+        batch = pool.chat_batch_sync([f"row {n}" for n in range(200)])
+        dead = pool.stats[1]
+    assert batch.stats.ok == 200
+    assert dead.requests <= 3
+
+
+def test_a_poison_prompt_disables_no_endpoint_over_sockets():
+    """D5: with a threshold of one, a 400 is sent once and both endpoints stay in order."""
+    poison = FaultRule(status=400, match=FaultMatch(contains="poison"))
+    with MockServer(faults=[poison]) as one, MockServer(faults=[poison]) as two:
+        with pool_over([one.base_url, two.base_url], failure_threshold=1) as pool:
+            batch = pool.chat_batch_sync(["poison", "fine", "poison too"])
+            states = [stats.state for stats in pool.stats]
+        sent = len(one.requests) + len(two.requests)
+    assert [item.error is None for item in batch] == [False, True, False]
+    assert states == ["closed", "closed"]
+    assert sent == 3
 
 
 def start_mock(port=0):

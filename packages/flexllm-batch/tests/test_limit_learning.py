@@ -89,12 +89,23 @@ def test_an_old_answer_does_not_end_an_outage() -> None:
     """One that was sent before it began may still come; a probe's ends it."""
     outage = Outage()
     for number in range(12):
-        outage.failed(number * 0.1, sent=50, overload=False, answered=True)
+        outage.failed(number + 1, number * 0.1, sent=50, overload=False, answered=True)
     assert outage.parked
     assert not outage.succeeded(50)
     assert outage.parked
     assert outage.succeeded(51)
     assert not outage.parked
+
+
+def test_what_was_in_flight_when_an_outage_began_puts_no_probe_off() -> None:
+    """A hundred requests that fail together are one failure; a probe that fails is another."""
+    outage = Outage()
+    for number in range(1, 101):
+        outage.failed(number, 10.0, sent=100, overload=False, answered=True)
+    assert outage.parked
+    assert outage.next_probe < 10.6
+    outage.failed(101, 10.6, sent=101, overload=False, answered=True)
+    assert 11.3 < outage.next_probe < 11.5
 
 
 def test_estimates_of_tokens_are_corrected_by_answers() -> None:

@@ -126,7 +126,7 @@ class Learner:
         if overload:
             self._refused(number, level, weight, error, now, counts)
         return self.outage.failed(
-            now, sent=counts.sent, overload=overload, answered=counts.answered, retry_after=error.retry_after
+            number, now, sent=counts.sent, overload=overload, answered=counts.answered, retry_after=error.retry_after
         )
 
     def _refused(

@@ -43,6 +43,7 @@ class Outage:
     failures: int = 0
     _wait: float = _FIRST_WAIT
     _sent_before: int = 0  # requests until the first failure
+    _sent_until_parked: int = 0  # what fails of these is no probe
 
     def succeeded(self, number: int) -> bool:
         """Request `number` was answered; whether this ends an outage. One that was sent before it tells nothing."""
@@ -53,14 +54,15 @@ class Outage:
         return was_parked
 
     def failed(
-        self, now: float, *, sent: int, overload: bool, answered: bool, retry_after: float | None = None
+        self, number: int, now: float, *, sent: int, overload: bool, answered: bool, retry_after: float | None = None
     ) -> bool:
-        """A request failed by the endpoint's fault; whether this begins an outage.
+        """Request `number` failed by the endpoint's fault; whether this begins an outage.
 
         What is no refusal (a reset, a timeout) counts only after the endpoint has answered once: one that
         never did is not there, which its errors say at once.
 
         Args:
+            number: Which request, counted from 1.
             now: The time.
             sent: Requests sent so far.
             overload: The endpoint said that it is overloaded.
@@ -73,11 +75,14 @@ class Outage:
         if self.failures == 1:
             self.since, self._sent_before = now, sent
         if self.parked:
-            self._wait = min(_LONGEST_WAIT, self._wait * _WAIT_GROWS)
-            self._schedule(now, retry_after)
+            if number > self._sent_until_parked:
+                self._wait = min(_LONGEST_WAIT, self._wait * _WAIT_GROWS)
+                self._schedule(now, retry_after)
+            elif retry_after:
+                self._schedule(now, retry_after)
             self.given_up = now - self.since > self.patience
         elif self._is_outage(now, sent, overload=overload):
-            self.parked = True
+            self.parked, self._sent_until_parked = True, sent
             self._schedule(now, retry_after)
             return True
         return False
