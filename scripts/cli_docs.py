@@ -49,6 +49,8 @@ the same command may succeed later. The exit codes are those of [batch](batch.md
 Nothing is sent anywhere but to the endpoints that a command asks, and nothing is read from the current folder unless
 it is named. There is no telemetry.
 
+![A table of four models: one works, one has a wrong key, one a wrong name, one no server](images/test-all.svg)
+
 ## Languages
 
 Help, errors and summaries are in English, or in Simplified Chinese where `FLEXLLM_LANG`, `LC_ALL`, `LC_MESSAGES` or
