@@ -176,6 +176,19 @@ async def test_two_keys_of_one_endpoint_are_two_members(hosts: Any) -> None:
     assert found == {A, f"{A} (2)"} == {stats.name for stats in pool.stats}
 
 
+async def test_members_are_told_apart_by_name(hosts: Any) -> None:
+    """Two models of one provider at its own address; two clients of one address are refused without names."""
+    pool = LLMClientPool([{"provider": "gemini", "model": model, "api_key": "k"} for model in ("x", "y")])
+    first, second = (stats.name for stats in pool.stats)
+    assert second == f"{first} (2)"
+    await pool.aclose()
+    with pytest.raises(ConfigError, match="two members are called"):
+        LLMClientPool(clients=[LLMClient(model="m", base_url=A) for _ in range(2)])
+    named = [LLMClient(model="m", base_url=A, name=name) for name in ("one", "two")]
+    async with LLMClientPool(clients=named) as pool:
+        assert [stats.name for stats in pool.stats] == ["one", "two"]
+
+
 async def test_a_call_that_is_too_long_goes_to_a_member_with_a_larger_context(hosts: Any) -> None:
     """Where it is configured, and only such a call; otherwise it fails at once."""
     too_long = {"error": {"message": "maximum context length is 8 tokens", "code": "context_length_exceeded"}}

@@ -14,6 +14,7 @@ from flexllm_batch.balance.hedging import DEFAULT_HEDGE_BUDGET, HedgeAfter, Hedg
 from flexllm_batch.balance.member import Member, MemberStats
 from flexllm_batch.balance.strategies import DEFAULT_LOAD_BALANCE, LoadBalance
 from flexllm_batch.batch_methods import BatchMethods
+from flexllm_batch.budget import Budget
 from flexllm_batch.cache.build import with_cache
 from flexllm_batch.cache.config import ResponseCacheConfig
 from flexllm_batch.client import LLMClient
@@ -28,6 +29,7 @@ from flexllm_core.protocol import ChatModel
 from flexllm_core.requests import ChatRequest
 from flexllm_core.resolve import resolve_endpoints
 from flexllm_core.results import ChatCompletionResult
+from flexllm_providers.client import ProviderClient
 from flexllm_providers.retry import Retrying, RetryPolicy
 
 
@@ -103,21 +105,15 @@ class LLMClientPool(BatchMethods):
         }
         tracking = cost_tracking(cost_tracker, track_cost=track_cost)
         self.budget = tracking.make_budget()
-        self._clients = tuple(clients)
-        if self.budget is not None and self._clients:
-            raise ConfigError("a budget is for `endpoints`; give `clients` budgets of their own")
-        own = [_member_config(value, number, defaults) for number, value in enumerate(endpoints)]
-        stacks = [endpoint_stack(endpoint, transport=transport, budget=self.budget) for endpoint in _named_apart(own)]
-        stacks += [client.stack for client in self._clients]
-        if not stacks:
-            raise ConfigError("LLMClientPool: give at least one of `endpoints` or `clients`")
-        self.endpoints = tuple(stack.endpoint for stack in stacks)
-        self.budgeted = tuple(stack.budgeted for stack in stacks if stack.budgeted is not None)
-        self.concurrency = sum(stack.limited.concurrency for stack in stacks)
+        self._stacks = _member_stacks(endpoints, clients, defaults, self.budget, transport)
+        self.endpoints = tuple(stack.endpoint for stack in self._stacks)
+        self.budgeted = tuple(stack.budgeted for stack in self._stacks if stack.budgeted is not None)
+        slots = sum(stack.limited.concurrency for stack in self._stacks)
+        self.concurrency = slots * (LOOK_AHEAD if affinity is not None else 1)
         model, params = pool_model(self.endpoints), shared_params(self.endpoints)
-        self.pricer = PoolPricer(stacks, model)
+        self.pricer = PoolPricer(self._stacks, model)
         self.balanced = Balanced(
-            [_member(stack, params, Breaker(failure_threshold, recovery_time)) for stack in stacks],
+            [_member(stack, params, Breaker(failure_threshold, recovery_time)) for stack in self._stacks],
             load_balance=load_balance,
             fallback=fallback,
             model=model,
@@ -125,13 +121,10 @@ class LLMClientPool(BatchMethods):
             patience=patience,
         )
         retries = retry_times if retry_times is not None else _most_retries(self.endpoints)
-        asked = _asked(self.balanced, affinity, hedge_after, hedge_budget)
-        if affinity is not None:
-            self.concurrency *= LOOK_AHEAD
-        retrying = Retrying(asked, (retry_policy or RetryPolicy()).with_retry_times(retries))
+        policy = (retry_policy or RetryPolicy()).with_retry_times(retries)
+        retrying = Retrying(_asked(self.balanced, affinity, hedge_after, hedge_budget), policy)
         self.meter = Metered(retrying, self.pricer, self.budget) if tracking.enabled else None
-        chat_model: ChatModel = with_cache(self.meter or retrying, cache, [stack.provider_client for stack in stacks])
-        self._stacks = stacks
+        chat_model = with_cache(self.meter or retrying, cache, [stack.provider_client for stack in self._stacks])
         super().__init__(chat_model, model=model, params=params, read=self._read_any)
 
     @classmethod
@@ -232,6 +225,30 @@ def shared_params(endpoints: Sequence[EndpointConfig]) -> dict[str, Any]:
     }
 
 
+def _member_stacks(
+    endpoints: Iterable[EndpointConfig | Mapping[str, Any]],
+    clients: Iterable[LLMClient],
+    defaults: Mapping[str, Any],
+    budget: Budget | None,
+    transport: Any,
+) -> list[EndpointStack]:
+    """The members of a pool: those made of endpoints, and those that are clients already.
+
+    Raises:
+        ConfigError: There is none, or one is unusable.
+    """
+    clients = list(clients)
+    if budget is not None and clients:
+        raise ConfigError("a budget is for `endpoints`; give `clients` budgets of their own")
+    own = [_member_config(value, number, defaults) for number, value in enumerate(endpoints)]
+    stacks = [endpoint_stack(endpoint, transport=transport, budget=budget) for endpoint in _named_apart(own)]
+    stacks += [client.stack for client in clients]
+    if not stacks:
+        raise ConfigError("LLMClientPool: give at least one of `endpoints` or `clients`")
+    _check_names(stacks)
+    return stacks
+
+
 def _asked(balanced: Balanced, affinity: str | None, hedge_after: HedgeAfter | None, hedge_budget: float) -> ChatModel:
     """The members with what is asked for around them."""
     if affinity not in (None, "prefix"):
@@ -272,13 +289,26 @@ def _named_apart(endpoints: Sequence[EndpointConfig]) -> list[EndpointConfig]:
     taken: set[str] = set()
     out = []
     for endpoint in endpoints:
-        name, number = endpoint.label, 1
+        label = ProviderClient(endpoint).target.label
+        name, number = label, 1
         while name in taken:
             number += 1
-            name = f"{endpoint.label} ({number})"
+            name = f"{label} ({number})"
         taken.add(name)
         out.append(endpoint if number == 1 else endpoint.model_copy(update={"name": name}))
     return out
+
+
+def _check_names(stacks: Sequence[EndpointStack]) -> None:
+    """Clients keep the names that they have.
+
+    Raises:
+        ConfigError: Two members have the same.
+    """
+    names = [stack.provider_client.target.label for stack in stacks]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"LLMClientPool: two members are called {name!r}; give the clients a `name` each")
 
 
 def _most_retries(endpoints: Iterable[EndpointConfig]) -> int | None:
