@@ -18,7 +18,7 @@ from flexllm_batch.contracted import with_contract
 from flexllm_batch.cost import CostReport
 from flexllm_batch.items import BatchItem, item_from_line
 from flexllm_batch.manifest import RunManifest
-from flexllm_batch.progress import NoProgress, progress_for
+from flexllm_batch.progress import NoProgress, Progress, progress_for
 from flexllm_batch.row_files import RowSource
 from flexllm_batch.runner import Outcome
 from flexllm_batch.sources import MessageLists, MessageStream
@@ -48,7 +48,9 @@ class BatchCall:
         self._finished: deque[BatchItem] = deque()
         self._arrived = asyncio.Event()
         self._room = asyncio.Event()
-        progress = progress_for(track_cost=track_cost) if options.get("show_progress") else NoProgress()
+        progress: Progress = NoProgress()
+        if options.get("show_progress"):
+            progress = progress_for(track_cost=track_cost, limit=client.current_limit)
         chat_model = client.chat_model
         if settings.contract is not None:
             chat_model = with_contract(chat_model, settings.contract, client.metered if track_cost else None)

@@ -12,6 +12,7 @@ from flexllm_batch.budget import Budget
 from flexllm_batch.budgeted import Budgeted
 from flexllm_batch.cost import CostReport, Metered
 from flexllm_batch.items import BatchItem, BatchResult
+from flexllm_batch.limits.limited import Limited
 from flexllm_batch.pricing import PricesAnswers
 from flexllm_batch.sources import MessageLists
 from flexllm_core import sync
@@ -36,6 +37,7 @@ class BatchMethods(ChatMethods):
         meter: Prices every answer of the client; None when it was not asked to.
         budget: What all calls together may cost; None for no limit.
         budgeted: Where the budget is kept, for each endpoint.
+        limited: The limits of each endpoint.
     """
 
     concurrency: int
@@ -44,6 +46,7 @@ class BatchMethods(ChatMethods):
     endpoints: Sequence[EndpointConfig] = ()
     budget: Budget | None = None
     budgeted: tuple[Budgeted, ...] = ()
+    limited: tuple[Limited, ...] = ()
 
     @property
     def cost_report(self) -> CostReport:
@@ -134,6 +137,10 @@ class BatchMethods(ChatMethods):
     def metered(self, chat_model: ChatModel) -> Metered:
         """A chat model made of this client's, with a cost report of its own."""
         return Metered(chat_model, self.pricer, self.budget)
+
+    def current_limit(self) -> int | None:
+        """How many requests may be in flight now, over all endpoints, on the running event loop; None if unknown."""
+        return sum(each.gate.limit for each in self.limited) or None
 
     def check_price(self, model: str | None) -> None:
         """Refuse a model whose calls could not be kept within the budget; None is each endpoint's own.

@@ -94,6 +94,7 @@ class LLMClient(BatchMethods):
         self.stack = endpoint_stack(endpoint, transport=transport, budget=self.budget)
         self.pricer = self.stack.pricer
         self.budgeted = (self.stack.budgeted,) if self.stack.budgeted is not None else ()
+        self.limited = (self.stack.limited,)
         policy = (retry_policy or RetryPolicy()).with_retry_times(endpoint.retry_times)
         retrying = Retrying(self.stack.limited, policy)
         self.meter = Metered(retrying, self.pricer, self.budget) if tracking.enabled else None

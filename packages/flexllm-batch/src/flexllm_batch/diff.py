@@ -7,18 +7,16 @@ the index. Memory is 25 bytes for each row of the first file and 8 for each of t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from decimal import Decimal
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from flexllm_batch.answers import NO_OFFSET, AnswerIndex
 from flexllm_batch.journal import read_line
-from flexllm_batch.lines import is_key, is_output_line
-from flexllm_batch.plan import RowOffsets
-from flexllm_core.errors import InputError
+from flexllm_batch.lines import is_key
+from flexllm_batch.output_lines import Line, OutputLines, OutputTotals
 from flexllm_core.json_codec import decode_json, encode_json
 
 Identity = Literal["key", "input", "index"]
@@ -26,56 +24,6 @@ ChangeKind = Literal["changed", "broken", "mended"]
 """Another answer; an answer that became a failure; a failure that became an answer."""
 
 IDENTITIES: tuple[Identity, ...] = get_args(Identity)
-
-Line = dict[str, Any]
-
-
-@dataclass(slots=True)
-class OutputTotals:
-    """What one output holds.
-
-    Attributes:
-        rows, ok, failed: Its lines.
-        unreadable: Lines that are no output lines.
-        prompt_tokens, completion_tokens: Sums of the answers whose usage was kept.
-        cost: US dollars of the answers whose cost is known.
-        unknown_cost: Answers whose cost is unknown.
-        models: Answers of each model.
-    """
-
-    rows: int = 0
-    ok: int = 0
-    failed: int = 0
-    unreadable: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    cost: Decimal = Decimal(0)
-    unknown_cost: int = 0
-    models: dict[str, int] = field(default_factory=dict)
-
-    def add(self, line: Line) -> None:
-        """Count a line."""
-        self.rows += 1
-        if line["status"] != "success":
-            self.failed += 1
-            return
-        self.ok += 1
-        usage = line.get("usage")
-        if isinstance(usage, dict):
-            self.prompt_tokens += _count(usage.get("prompt_tokens"))
-            self.completion_tokens += _count(usage.get("completion_tokens"))
-        cost = line.get("cost")
-        if isinstance(cost, int | float):
-            self.cost += Decimal(str(cost))
-        else:
-            self.unknown_cost += 1
-        model = str(line.get("model"))
-        if model in self.models or len(self.models) < 50:
-            self.models[model] = self.models.get(model, 0) + 1
-
-
-def _count(value: object) -> int:
-    return value if isinstance(value, int) else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +87,9 @@ def diff_outputs(
         InputError: One of them is no output of flexllm, or it cannot be aligned as `by` says.
         OSError: One of them cannot be read.
     """
-    old, new = _Output(before), _Output(after)
-    for output in (old, new):
-        if output.unreadable and not output.offsets.count:
-            raise InputError("is no output of flexllm batch", source=str(output.path))
+    old, new = OutputLines(before), OutputLines(after)
+    old.check()
+    new.check()
     chosen = by if by is not None else next((each for each in IDENTITIES if _aligns(old, new, each)), IDENTITIES[-1])
     diff = OutputDiff(chosen)
     index = AnswerIndex()
@@ -162,7 +109,7 @@ def diff_outputs(
     return diff
 
 
-def _aligns(old: _Output, new: _Output, by: Identity) -> bool:
+def _aligns(old: OutputLines, new: OutputLines, by: Identity) -> bool:
     """Whether any row of one output has the identity of a row of the other."""
     index = AnswerIndex()
     for offset, line in old.lines():
@@ -170,44 +117,6 @@ def _aligns(old: _Output, new: _Output, by: Identity) -> bool:
             index.add(identity, offset)
     identities = (_identity(line, by) for _, line in new.lines())
     return any(each is not None and index.claim(each) != NO_OFFSET for each in identities)
-
-
-class _Output:
-    """The rows of an output file, of each its last line: a run that was interrupted may have asked a row again."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.unreadable = 0
-        self.offsets = RowOffsets()
-        most = path.stat().st_size * 16  # rows that were skipped have an index and no line
-        for offset, text in self._texts():
-            line = _parsed(text)
-            if line is not None and 0 <= line["index"] <= most:
-                self.offsets.set(line["index"], offset)
-            elif text.strip():
-                self.unreadable += 1
-
-    def _texts(self) -> Iterator[tuple[int, bytes]]:
-        offset = 0
-        with self.path.open("rb") as file:
-            for text in file:
-                yield offset, text
-                offset += len(text)
-
-    def lines(self) -> Iterator[tuple[int, Line]]:
-        """The lines in the order of the file, with their offsets."""
-        for offset, text in self._texts():
-            line = _parsed(text)
-            if line is not None and self.offsets.get(line["index"]) == offset:
-                yield offset, line
-
-
-def _parsed(text: bytes) -> Line | None:
-    try:
-        value = decode_json(text)
-    except ValueError:
-        return None
-    return value if is_output_line(value) else None
 
 
 def _identity(line: Line, by: Identity) -> str | None:

@@ -110,6 +110,7 @@ class LLMClientPool(BatchMethods):
         self.budgeted = tuple(stack.budgeted for stack in self._stacks if stack.budgeted is not None)
         slots = sum(stack.limited.concurrency for stack in self._stacks)
         self.concurrency = slots * (LOOK_AHEAD if affinity is not None else 1)
+        self.limited = tuple(stack.limited for stack in self._stacks)
         model, params = pool_model(self.endpoints), shared_params(self.endpoints)
         self.pricer = PoolPricer(self._stacks, model)
         self.balanced = Balanced(

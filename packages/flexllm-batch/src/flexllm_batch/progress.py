@@ -13,6 +13,16 @@ from flexllm_core.visible import visible
 
 PLAIN_INTERVAL = 10.0
 BAR_INTERVAL = 0.25
+ERROR_INTERVAL = 1.0
+"""Seconds between looks for errors of a new kind, which are shown at once."""
+
+Limit = Callable[[], int | None]
+"""Tells how many requests may be in flight now; None where nobody knows."""
+
+
+def no_limit() -> int | None:
+    """Nobody knows."""
+    return None
 
 
 class Progress(Protocol):
@@ -49,8 +59,9 @@ class _Ticking:
 
     interval = PLAIN_INTERVAL
 
-    def __init__(self, stream: IO[str]) -> None:
+    def __init__(self, stream: IO[str], limit: Limit = no_limit) -> None:
         self.stream = _Unbreakable(stream)
+        self._limit = limit
         self._task: asyncio.Task[None] | None = None
         self._shown: set[str] = set()
 
@@ -59,14 +70,28 @@ class _Ticking:
         self._task = asyncio.create_task(self._tick(stats, in_flight))
 
     async def _tick(self, stats: RunStats, in_flight: Callable[[], int]) -> None:
-        started = asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
+        drawn = loop.time()
+        started = drawn - stats.seconds  # a run that goes on after a question has begun before
         while True:
-            await asyncio.sleep(self.interval)
-            stats.seconds = asyncio.get_running_loop().time() - started
+            await asyncio.sleep(min(self.interval, ERROR_INTERVAL))
+            now = loop.time()
+            stats.seconds = now - started
             for kind in [kind for kind in stats.examples if kind not in self._shown]:
                 self._shown.add(kind)
                 self.note(f"first {kind}: {stats.examples[kind]}")
-            self.draw(stats, in_flight())
+            if now - drawn >= self.interval * 0.999:  # ten times a tenth may be a little less than one
+                drawn = now
+                self.draw(stats, in_flight())
+
+    def facts(self, stats: RunStats, in_flight: int) -> list[str]:
+        """What bar and line show alike: rate, requests in flight and how many may be, and the time left."""
+        rate = (stats.ok + stats.failed) / stats.seconds if stats.seconds else 0.0
+        limit = self._limit()
+        parts = [f"{rate:.1f} rows/s", f"{in_flight} in flight" + (f" of {limit}" if limit is not None else "")]
+        if rate and stats.left:
+            parts.append(f"ETA {format_seconds(stats.left / rate)}")
+        return parts
 
     def draw(self, stats: RunStats, in_flight: int) -> None:
         """Show the counts."""
@@ -112,12 +137,9 @@ class PlainProgress(_Ticking):
     def draw(self, stats: RunStats, in_flight: int) -> None:
         """One line of counts."""
         total = "?" if stats.total is None else str(stats.total)
-        rate = (stats.ok + stats.failed) / stats.seconds if stats.seconds else 0.0
-        parts = [f"{stats.done}/{total} rows", f"{rate:.1f} rows/s", f"{in_flight} in flight"]
-        if rate and stats.left:
-            parts.append(f"ETA {format_seconds(stats.left / rate)}")
+        parts = [f"{stats.done}/{total} rows", *self.facts(stats, in_flight)]
         parts += [text for text in (stats.cost_text(), stats.budget_text()) if text]
-        parts += [f"{count} {name}" for name, count in (("retries", stats.retries), ("failed", stats.failed)) if count]
+        parts += _troubles(stats)
         self.note(", ".join(parts))
 
 
@@ -126,10 +148,10 @@ class BarProgress(_Ticking):
 
     interval = BAR_INTERVAL
 
-    def __init__(self, stream: IO[str], *, track_cost: bool) -> None:
-        super().__init__(stream)
+    def __init__(self, stream: IO[str], limit: Limit = no_limit, *, track_cost: bool) -> None:
+        super().__init__(stream, limit)
         from rich.console import Console  # only terminals need it
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
         from rich.progress import Progress as RichProgress
 
         self._track_cost = track_cost
@@ -139,7 +161,6 @@ class BarProgress(_Ticking):
             MofNCompleteColumn(),
             TextColumn("{task.fields[facts]}", markup=False),
             TimeElapsedColumn(),
-            TimeRemainingColumn(),
             console=self._console,
             auto_refresh=False,
         )
@@ -153,14 +174,13 @@ class BarProgress(_Ticking):
 
     def draw(self, stats: RunStats, in_flight: int) -> None:
         """Redraw the bar."""
-        rate = (stats.ok + stats.failed) / stats.seconds if stats.seconds else 0.0
-        facts = [f"{rate:.1f} rows/s", f"{in_flight} in flight"]
+        facts = self.facts(stats, in_flight)
         tokens = stats.prompt_tokens + stats.completion_tokens
         if tokens:
             facts.append(f"{format_count(tokens)} tokens")
         if self._track_cost:
             facts += [text for text in (stats.cost_text(), _budget_left(stats)) if text]
-        facts += [f"{count} {name}" for name, count in (("retries", stats.retries), ("failed", stats.failed)) if count]
+        facts += _troubles(stats)
         self._bar.update(self._row, completed=stats.done, total=stats.total, facts="  ".join(facts))
         self._bar.refresh()
 
@@ -176,14 +196,25 @@ class BarProgress(_Ticking):
         self._bar.stop()
 
 
+def _troubles(stats: RunStats) -> list[str]:
+    counts = (("retries", stats.retries), ("corrections", stats.corrections), ("failed", stats.failed))
+    return [f"{count} {name}" for name, count in counts if count]
+
+
 def _budget_left(stats: RunStats) -> str | None:
     return f"${stats.budget.ledger.left:.4f} left" if stats.budget is not None else None
 
 
-def progress_for(stream: IO[str] | None = None, *, track_cost: bool = True) -> Progress:
-    """A bar if `stream` (standard error by default) is a terminal, plain lines if not."""
+def progress_for(stream: IO[str] | None = None, *, track_cost: bool = True, limit: Limit = no_limit) -> Progress:
+    """A bar if `stream` (standard error by default) is a terminal, plain lines if not.
+
+    Args:
+        stream: Where it is shown.
+        track_cost: Show the cost in the bar.
+        limit: How many requests may be in flight now.
+    """
     stream = stream or sys.stderr
-    return BarProgress(stream, track_cost=track_cost) if stream.isatty() else PlainProgress(stream)
+    return BarProgress(stream, limit, track_cost=track_cost) if stream.isatty() else PlainProgress(stream, limit)
 
 
 def format_seconds(seconds: float) -> str:

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from flexllm_batch.budget import Budget
+from flexllm_batch.cost import ModelCost
 from flexllm_batch.progress import format_count, format_seconds
+from flexllm_batch.report.summary import models_facts
 from flexllm_batch.stats import RunStats
 from flexllm_batch.stop_rules import StopRules
 from flexllm_cli import exit_codes
 from flexllm_cli.error_report import ErrorReport, report_of
 from flexllm_cli.i18n import gettext as _
 from flexllm_cli.i18n import translate_message
+from flexllm_cli.summary_text import error_lines, latency_lines, model_lines
 
-_SHOWN_ERRORS = 5
 
-
-def summary_lines(stats: RunStats, output: Path) -> list[str]:
-    """The outcome of a run."""
+def summary_lines(stats: RunStats, output: Path, by_model: Mapping[str, ModelCost] | None = None) -> list[str]:
+    """The outcome of a run; `by_model` has what each model's answers cost, where that was tracked."""
     asked = stats.ok + stats.failed
     rate = ", " + _("{rate} rows/s").format(rate=f"{asked / stats.seconds:.1f}") if stats.seconds > 0 else ""
     in_time = _("{counts} in {seconds}").format(counts=_counts(stats), seconds=format_seconds(stats.seconds))
@@ -30,8 +32,9 @@ def summary_lines(stats: RunStats, output: Path) -> list[str]:
         tokens = _("tokens: {read} in, {written} out").format(read=read, written=written)
         cost = stats.cost_text()
         lines.append(f"{tokens}; {translate_message(cost)}" if cost else tokens)
-    for kind, count in stats.errors.most_common(_SHOWN_ERRORS):
-        lines.append(f"{count} x {kind}: {translate_message(stats.examples.get(kind, ''))}")
+    lines += model_lines(by_model or {})
+    lines += latency_lines(stats.latency, stats.first_token)
+    lines += error_lines(stats.errors, stats.examples)
     if budget := stats.budget_text():
         lines.append(translate_message(budget))
     if stats.left:
@@ -48,6 +51,7 @@ def _counts(stats: RunStats) -> str:
         (stats.cached, _("{count} cached")),
         (stats.truncated, _("{count} truncated")),
         (stats.retries, _("{count} retries")),
+        (stats.corrections, _("{count} corrections")),
         (stats.left, _("{count} not asked")),
     )
     always = [_("{count} ok").format(count=stats.ok), _("{count} failed").format(count=stats.failed)]
@@ -79,7 +83,7 @@ def _budget(budget: Budget | None) -> dict[str, float | int] | None:
     }
 
 
-def summary_json(stats: RunStats, output: Path) -> str:
+def summary_json(stats: RunStats, output: Path, by_model: Mapping[str, ModelCost] | None = None) -> str:
     """The outcome of a run as one JSON object."""
     facts: dict[str, Any] = {
         "total": stats.total,
@@ -88,15 +92,21 @@ def summary_json(stats: RunStats, output: Path) -> str:
         "resumed": stats.resumed,
         "skipped": stats.skipped,
         "left": stats.left,
+        "cached": stats.cached,
         "truncated": stats.truncated,
         "retries": stats.retries,
+        "corrections": stats.corrections,
         "prompt_tokens": stats.prompt_tokens,
         "completion_tokens": stats.completion_tokens,
         "cost": float(stats.cost) if stats.unknown_cost == 0 else None,
         "estimated_cost": float(stats.estimated_cost),
         "budget": _budget(stats.budget),
         "seconds": round(stats.seconds, 3),
-        "errors": dict(stats.errors),
+        "by_model": models_facts(by_model or {}),
+        "latency": stats.latency.summary(),
+        "first_token": stats.first_token.summary(),
+        "errors": dict(stats.errors.most_common()),
+        "examples": stats.examples,
         "output": str(output),
     }
-    return json.dumps(facts, ensure_ascii=False)
+    return json.dumps(facts)  # escaped: what servers say may hold lone surrogates

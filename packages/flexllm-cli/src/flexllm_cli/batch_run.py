@@ -17,6 +17,7 @@ from flexllm_batch.cache.config import ResponseCacheConfig
 from flexllm_batch.canary import Canary
 from flexllm_batch.client import LLMClient
 from flexllm_batch.contracts import make_contract, params_under
+from flexllm_batch.cost import CostReport
 from flexllm_batch.cost_tracking import CostTrackerConfig
 from flexllm_batch.manifest import RunManifest
 from flexllm_batch.output import OutputFormat
@@ -202,7 +203,7 @@ class BatchCommand:
                 self._chat_model(client, settings),
                 source,
                 settings,
-                progress=progress_for(track_cost=track_cost),
+                progress=progress_for(track_cost=track_cost, limit=client.current_limit),
                 inputs=inputs,
                 manifest=RunManifest(self.output, settings, client.endpoints, inputs) if self.manifest else None,
                 check_price=client.check_price if client.budgeted else None,
@@ -221,7 +222,8 @@ class BatchCommand:
             finally:
                 batch.close()
         code = signals.exit_code or gate.exit_code or _outcome_code(batch)
-        self._show_summary(batch, gate.failure or failure_report(batch.stats, batch.rules, code))
+        failure = gate.failure or failure_report(batch.stats, batch.rules, code)
+        self._show_summary(batch, client.cost_report, failure)
         return code
 
     def _gate(self, batch: Batch) -> CanaryGate:
@@ -245,11 +247,11 @@ class BatchCommand:
             for line in report.lines():
                 say(line)
 
-    def _show_summary(self, batch: Batch, failure: ErrorReport | None) -> None:
-        for line in summary_lines(batch.stats, self.output):
+    def _show_summary(self, batch: Batch, cost: CostReport, failure: ErrorReport | None) -> None:
+        for line in summary_lines(batch.stats, self.output, cost.by_model):
             say(line)
         if self.as_json:
-            write_result(summary_json(batch.stats, self.output) + "\n")
+            write_result(summary_json(batch.stats, self.output, cost.by_model) + "\n")
         if failure is not None:
             failure.show()
 

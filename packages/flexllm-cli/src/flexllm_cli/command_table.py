@@ -39,6 +39,7 @@ COMMANDS: dict[str, CommandRow] = {
     "init": CommandRow("init:init", "Create the configuration file."),
     "cache": CommandRow("cache:app", "Look into the response cache, and empty it."),
     "diff": CommandRow("diff:diff", "Compare two outputs of batch."),
+    "report": CommandRow("report:report", "Show the outcome of a batch, also as a page of HTML."),
     "mock": CommandRow(
         "mock:mock",
         "Start the mock LLM server, for tests.",

@@ -1,0 +1,1 @@
+"""What an output file tells about its run: sums, and a page that shows it."""
