@@ -82,13 +82,50 @@ def test_the_first_error_of_each_kind_is_shown_once(run_virtual: RunVirtual) -> 
     assert stream.getvalue().count("first BadRequestError (400): the prompt was refused\n") == 1
 
 
+def test_a_new_kind_of_error_is_shown_within_a_second(run_virtual: RunVirtual) -> None:
+    """Long before the next line of counts."""
+    stream, stats = io.StringIO(), RunStats(total=10)
+
+    async def main() -> None:
+        progress = PlainProgress(stream)
+        progress.start(stats, lambda: 1)
+        await asyncio.sleep(3.5)
+        stats.add_error(BadRequestError("refused " + "x" * 5000, status_code=400))
+        await asyncio.sleep(1)
+        progress.stop()
+
+    run_virtual(main())
+    assert stream.getvalue() == f"first BadRequestError (400): refused {'x' * 5000}\n"
+
+
+def test_the_limit_of_the_moment_is_shown(run_virtual: RunVirtual) -> None:
+    """As it is when the line is written; nothing where nobody knows it."""
+    limits = iter([64, 32, None])
+    stream = io.StringIO()
+    run_virtual(show(PlainProgress(stream, lambda: next(limits)), RunStats(total=10), 30.5))
+    assert [line.split(", ")[2] for line in stream.getvalue().splitlines()] == [
+        "3 in flight of 64",
+        "3 in flight of 32",
+        "3 in flight",
+    ]
+
+
+def test_a_run_that_goes_on_keeps_its_time(run_virtual: RunVirtual) -> None:
+    """After the question of a canary the rate is that of the whole run."""
+    stream, stats = io.StringIO(), RunStats(total=100, ok=10)
+    run_virtual(show(PlainProgress(stream), stats, 10.5))
+    stats.seconds = 10.0
+    run_virtual(show(PlainProgress(stream), stats, 10.5))
+    assert [line.split(", ")[1] for line in stream.getvalue().splitlines()] == ["1.0 rows/s", "0.5 rows/s"]
+
+
 def test_a_bar_is_drawn_on_a_terminal(run_virtual: RunVirtual) -> None:
     """With counts, tokens and cost; the last state stays when it ends."""
     stream = Terminal()
-    stats = RunStats(total=4, ok=1, unknown_cost=0, cost=Decimal("0.5"), prompt_tokens=12_000)
+    stats = RunStats(total=4, ok=1, unknown_cost=0, cost=Decimal("0.5"), prompt_tokens=12_000, corrections=7)
 
     async def main() -> None:
-        bar = BarProgress(stream, track_cost=True)
+        bar = BarProgress(stream, lambda: 9, track_cost=True)
         bar.start(stats, lambda: 2)
         await asyncio.sleep(1)
         bar.note("a [bold]note[/bold]")
@@ -99,6 +136,9 @@ def test_a_bar_is_drawn_on_a_terminal(run_virtual: RunVirtual) -> None:
     text = stream.getvalue()
     assert "1/4" in text
     assert "12.0k tokens" in text
+    assert "2 in flight of 9" in text
+    assert "ETA " in text
+    assert "7 corrections" in text
     assert "$0.5000" in text
     assert "a [bold]note[/bold]" in text
     assert "4/4" in text[text.rindex("1/4") :]

@@ -83,7 +83,7 @@ def error_line(
         if error.answer is not None:
             line["rejected"] = error.answer.content
             _add_answer(line, error.answer, return_usage=return_usage)
-        line["endpoint"] = error.endpoint
+        line["endpoint"] = error.endpoint or line.get("endpoint")
         line["attempts"] = error.attempts
     if key is not None:
         line["key"] = key

@@ -151,14 +151,13 @@ class BarProgress(_Ticking):
     def __init__(self, stream: IO[str], limit: Limit = no_limit, *, track_cost: bool) -> None:
         super().__init__(stream, limit)
         from rich.console import Console  # only terminals need it
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
         from rich.progress import Progress as RichProgress
 
         self._track_cost = track_cost
         self._console = Console(file=cast("IO[str]", self.stream))
         self._bar = RichProgress(
             BarColumn(bar_width=None),
-            MofNCompleteColumn(),
             TextColumn("{task.fields[facts]}", markup=False),
             TimeElapsedColumn(),
             console=self._console,
@@ -174,7 +173,8 @@ class BarProgress(_Ticking):
 
     def draw(self, stats: RunStats, in_flight: int) -> None:
         """Redraw the bar."""
-        facts = self.facts(stats, in_flight)
+        total = "?" if stats.total is None else str(stats.total)
+        facts = [f"{stats.done}/{total}", *self.facts(stats, in_flight)]
         tokens = stats.prompt_tokens + stats.completion_tokens
         if tokens:
             facts.append(f"{format_count(tokens)} tokens")

@@ -40,15 +40,13 @@ class PageRows:
         limit: Rows at most.
         room: Bytes at most, for all of them together.
         seen: Rows that there are.
-        shortened: Rows of which a text is cut.
     """
 
     limit: int = DEFAULT_ROWS
     room: int = ROOM
     seen: int = 0
-    shortened: int = 0
-    _failed: list[tuple[int, bytes]] = field(default_factory=list)
-    _others: list[tuple[int, bytes]] = field(default_factory=list)
+    _failed: list[tuple[int, bytes, bool]] = field(default_factory=list)
+    _others: list[tuple[int, bytes, bool]] = field(default_factory=list)
     _used: int = 0
 
     def add(self, line: Line) -> None:
@@ -64,9 +62,8 @@ class PageRows:
             self._used -= len(self._others.pop()[1])
         if self._used + len(data) > self.room:
             return
-        kept.append((line["index"], data))
+        kept.append((line["index"], data, cut))
         self._used += len(data)
-        self.shortened += cut
 
     def _is_full(self) -> bool:
         return len(self._failed) + len(self._others) >= self.limit
@@ -76,10 +73,15 @@ class PageRows:
         """Rows on the page."""
         return len(self._failed) + len(self._others)
 
+    @property
+    def shortened(self) -> int:
+        """Rows on the page of which a text is cut."""
+        return sum(cut for _, _, cut in (*self._failed, *self._others))
+
     def json_array(self) -> Iterator[bytes]:
         """The rows as one JSON array that may stand in a `<script>` element, in pieces, in the order of the input."""
         yield b"["
-        for number, (_, data) in enumerate(sorted([*self._failed, *self._others])):
+        for number, (_, data, _) in enumerate(sorted([*self._failed, *self._others])):
             yield data if not number else b",\n" + data
         yield b"]"
 
