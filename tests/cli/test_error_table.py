@@ -37,6 +37,7 @@ TABLE = [
     (3, "missing file", "cache prune --config {none}"),
     (3, "missing file", "cache why 0 {none} -m one --config {config}"),
     (3, "missing file", "diff {none} {none}"),
+    (3, "missing file", "report {none}"),
     (8, "missing file", "init --config {rows}/config.yaml"),
     (2, "bad value", "ask Hello -t 9"),
     (2, "bad value", "ask Hello --max-tokens many"),
