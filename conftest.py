@@ -22,8 +22,48 @@ PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 OWN_PREFIXES = ("FLEXLLM_", "OPENAI_")
 VENDOR_SUFFIXES = ("_API_KEY", "_AUTH_TOKEN")
 
+SLOW = (
+    "packages/flexllm-batch/tests/simulation/test_hidden_limits.py",
+    "packages/flexllm-batch/tests/simulation/test_hedging.py",
+    "packages/flexllm-batch/tests/simulation/test_affinity.py",
+    "packages/flexllm-batch/tests/simulation/test_pool_faults.py",
+    "packages/flexllm-batch/tests/simulation/test_silent_queue.py",
+    "packages/flexllm-batch/tests/test_report.py",
+    "packages/flexllm-core/tests/test_yaml_reader.py",
+    "packages/flexllm-mock/tests/test_dashboard.py",
+    "packages/flexllm-mock/tests/test_pytest_plugin.py",
+    "tests/cli/test_canary.py",
+    "tests/cli/test_contracts.py",
+    "tests/cli/test_error_table.py",
+    "tests/cli/test_exit_code_table.py",
+    "tests/cli/test_pool.py",
+    "tests/crash/test_cache_kill9.py",
+    "tests/crash/test_changed_input.py",
+    "tests/crash/test_full_disk.py",
+    "tests/crash/test_kill9.py",
+    "tests/crash/test_paid_answers.py",
+    "tests/limits",
+    "tests/mock",
+    "tests/test_docs.py",
+    "tests/transport",
+    "tests/verdict",
+)
+"""Files and folders whose tests take long: many processes, real servers, browsers, or hours of simulated traffic.
+
+`hatch run test` leaves them out, `hatch run slow` runs them, and CI runs both.
+"""
+
 STUCK_AFTER = 10.0
 """Real seconds after which a virtual loop that waits for nothing that it knows of is taken to be stuck."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest selects by marks
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark the tests that take long."""
+    slow = [config.rootpath / name for name in SLOW]
+    for item in items:
+        if any(item.path == path or path in item.path.parents for path in slow):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture
