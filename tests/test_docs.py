@@ -61,7 +61,7 @@ def write_what_commands_name(folder: Path, home: Path, base_url: str, line: str)
     (folder / "main.py").write_text("print(1)\n")
     (folder / "photo.png").write_bytes(PIXEL)
     (folder / "talk.json").write_text('{"messages": [{"role": "user", "content": "Hello"}]}')
-    if re.search("flexllm (cache why|diff)", line):
+    if re.search("flexllm (cache why|diff|report)", line):
         row = '{{"index":{},"output":"a","status":"success","key":"{:032x}"}}\n'
         for name in re.findall(r"\S+\.jsonl", line):
             (folder / name).write_text("".join(row.format(number, number) for number in range(20)))

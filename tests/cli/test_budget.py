@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from flexllm_batch.client import LLMClient
-from flexllm_batch.cost_tracking import CostTrackerConfig
+from flexllm_batch.cost.tracking import CostTrackerConfig
 from flexllm_core.errors import BudgetExceededError
 
 CONFIG = """\

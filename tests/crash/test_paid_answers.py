@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from flexllm import Batch, BatchSettings, ChatCompletionResult, LLMClient, Usage
-from flexllm_batch.json_source import JsonLines
+from flexllm_batch.inputs.json_source import JsonLines
 
 ROWS = [{"q": f"question {number:03}"} for number in range(60)]
 LONG_ROWS = 10_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flexllm import Batch, BatchSettings, LLMClient
-from flexllm_batch.json_source import JsonLines
+from flexllm_batch.inputs.json_source import JsonLines
 
 ROWS = 12
 CUTS = 400

@@ -67,7 +67,7 @@ def test_every_field_is_on_the_page():
     """The tables name all matchers and all that an answer has."""
     from dataclasses import fields
 
-    from flexllm_mock.fixture_rules import FixtureMatch
+    from flexllm_mock.fixtures.rules import FixtureMatch
     from flexllm_mock.scripted import ScriptedAnswer, ScriptedUsage
 
     text = PAGE.read_text(encoding="utf-8")

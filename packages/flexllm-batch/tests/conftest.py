@@ -14,7 +14,7 @@ import pytest
 from flexllm_batch.batch import Batch
 from flexllm_batch.batch_settings import BatchSettings
 from flexllm_batch.client import LLMClient
-from flexllm_batch.json_source import JsonLines
+from flexllm_batch.inputs.json_source import JsonLines
 from flexllm_core.requests import ChatRequest
 from flexllm_core.results import ChatCompletionResult, StreamEvent, Usage
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flexllm_batch import answers as answers_module
-from flexllm_batch.answers import NO_OFFSET, AnswerIndex
+from flexllm_batch.outputs import answers as answers_module
+from flexllm_batch.outputs.answers import NO_OFFSET, AnswerIndex
 
 
 def key_of(name: object) -> str:

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from flexllm_batch.budget import Budget, budget_warning
-from flexllm_batch.cost_tracking import CostTrackerConfig, cost_tracking
-from flexllm_batch.ledger import Ledger
+from flexllm_batch.cost.budget import Budget, budget_warning
+from flexllm_batch.cost.ledger import Ledger
+from flexllm_batch.cost.tracking import CostTrackerConfig, cost_tracking
 from flexllm_core.errors import BudgetExceededError, ConfigError
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from flexllm_batch.budget import Budget
-from flexllm_batch.budgeted import Budgeted
-from flexllm_batch.cost import Metered
-from flexllm_batch.input_bound import input_bound
+from flexllm_batch.cost.budget import Budget
+from flexllm_batch.cost.budgeted import Budgeted
+from flexllm_batch.cost.input_bound import input_bound
+from flexllm_batch.cost.metered import Metered
+from flexllm_batch.cost.pricing import Pricer
 from flexllm_batch.limits.limited import Limited
-from flexllm_batch.pricing import Pricer
 from flexllm_core.endpoint import Price
 from flexllm_core.errors import (
     BadRequestError,

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from flexllm_batch.budget import Budget
-from flexllm_batch.budgeted import Budgeted
-from flexllm_batch.input_bound import input_bound
-from flexllm_batch.output_estimate import FIRST_TOKENS
-from flexllm_batch.pricing import Pricer
+from flexllm_batch.cost.budget import Budget
+from flexllm_batch.cost.budgeted import Budgeted
+from flexllm_batch.cost.input_bound import input_bound
+from flexllm_batch.cost.output_estimate import FIRST_TOKENS
+from flexllm_batch.cost.pricing import Pricer
 from flexllm_core.endpoint import Price
 from flexllm_core.errors import (
     BadRequestError,

@@ -354,7 +354,7 @@ async def test_a_batch_with_the_cache_pays_for_each_question_once(make_server: A
 async def test_rows_name_their_sample(make_server: Any, tmp_path: Path, write_rows: Any) -> None:
     """`params.sample` of a row asks for another answer, and is never sent."""
     from flexllm_batch.batch import Batch, BatchSettings
-    from flexllm_batch.sources import open_source
+    from flexllm_batch.inputs.sources import open_source
 
     server = make_server()
     rows = write_rows(tmp_path / "in.jsonl", [{"q": "one", "params": {"sample": sample}} for sample in (0, 1, 2, 1)])

@@ -11,9 +11,9 @@ import pytest
 
 from flexllm_batch.batch import Batch
 from flexllm_batch.batch_settings import BatchSettings
-from flexllm_batch.canary import Canary, CanaryReport
-from flexllm_batch.json_source import JsonLines
-from flexllm_batch.sources import MessageStream
+from flexllm_batch.inputs.json_source import JsonLines
+from flexllm_batch.inputs.sources import MessageStream
+from flexllm_batch.planning.canary import Canary, CanaryReport
 from flexllm_batch.stop_rules import FailureLimit
 from flexllm_core.errors import AuthenticationError, BadRequestError, ConfigError
 from flexllm_core.results import ChatCompletionResult

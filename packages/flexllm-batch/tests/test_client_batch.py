@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from flexllm_batch.batch_methods import RowSkippedError
-from flexllm_batch.cost import CostReport
+from flexllm_batch.cost.metered import CostReport
 from flexllm_core.errors import (
     AuthenticationError,
     BadRequestError,

@@ -16,12 +16,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flexllm_batch import compaction, output_lock
 from flexllm_batch.batch import Batch
 from flexllm_batch.batch_settings import BatchSettings
-from flexllm_batch.journal import Journal
-from flexllm_batch.json_source import JsonLines
-from flexllm_batch.records import RowShape, read_record
+from flexllm_batch.inputs.json_source import JsonLines
+from flexllm_batch.inputs.records import RowShape, read_record
+from flexllm_batch.outputs import compaction
+from flexllm_batch.outputs import lock as output_lock
+from flexllm_batch.outputs.journal import Journal
 from flexllm_core.errors import JournalConflictError, JournalError, LLMRequestError
 
 Rows = list[dict[str, Any]]

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from flexllm_batch.cache.config import ResponseCacheConfig
-from flexllm_batch.contracted import Contracted
-from flexllm_batch.contracts import Contract, make_contract, summed
-from flexllm_batch.cost_tracking import CostTrackerConfig
+from flexllm_batch.contracts.contract import Contract, make_contract, summed
+from flexllm_batch.contracts.contracted import Contracted
+from flexllm_batch.cost.tracking import CostTrackerConfig
 from flexllm_core.errors import (
     AuthenticationError,
     BudgetExceededError,

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from flexllm_batch.cost import CostReport, Metered
-from flexllm_batch.pricing import Pricer, price_of
-from flexllm_batch.rates import Rates, rates_from_price
+from flexllm_batch.cost.metered import CostReport, Metered
+from flexllm_batch.cost.pricing import Pricer, price_of
+from flexllm_batch.cost.rates import Rates, rates_from_price
 from flexllm_core.endpoint import Price
 from flexllm_core.errors import ServerError
 from flexllm_core.requests import ChatRequest
@@ -84,7 +84,7 @@ def test_a_model_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
         asked.append(model)
         return rates if model == "known" else None
 
-    monkeypatch.setattr("flexllm_batch.price_table.look_up", fake)
+    monkeypatch.setattr("flexllm_batch.cost.price_table.look_up", fake)
     pricer = Pricer(None, None)
     for _ in range(3):
         assert pricer.cost("known", "strange", Usage(1, 1, 2)) == (Decimal(2), "table")

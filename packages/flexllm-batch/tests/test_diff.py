@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flexllm_batch.diff import Change, OutputDiff, diff_outputs
+from flexllm_batch.outputs.diff import Change, OutputDiff, diff_outputs
 from flexllm_core.errors import InputError
 from flexllm_core.json_codec import encode_json
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flexllm_batch.input_bound import FILE_TOKENS, IMAGE_TOKENS, MESSAGE_TOKENS, TEMPLATE_TOKENS, input_bound
-from flexllm_batch.output_estimate import FIRST_TOKENS, OutputEstimate
+from flexllm_batch.cost.input_bound import FILE_TOKENS, IMAGE_TOKENS, MESSAGE_TOKENS, TEMPLATE_TOKENS, input_bound
+from flexllm_batch.cost.output_estimate import FIRST_TOKENS, OutputEstimate
 from flexllm_core.requests import ChatRequest
 
 

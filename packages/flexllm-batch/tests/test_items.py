@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from flexllm_batch.cost import CostReport
+from flexllm_batch.cost.metered import CostReport
+from flexllm_batch.inputs.records import Record
 from flexllm_batch.items import BatchItem, BatchResult, item_from_line
-from flexllm_batch.lines import success_line
-from flexllm_batch.records import Record
+from flexllm_batch.outputs.lines import success_line
 from flexllm_batch.stats import RunStats
 from flexllm_core.errors import JournalError, ServerError
 from flexllm_core.results import ChatCompletionResult, ToolCall, Usage

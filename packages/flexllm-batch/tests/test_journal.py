@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from flexllm_batch import journal as journal_module
-from flexllm_batch.journal import Journal, in_thread, read_line, write_durably
+from flexllm_batch.outputs import journal as journal_module
+from flexllm_batch.outputs.journal import Journal, in_thread, read_line, write_durably
 from flexllm_core.errors import JournalError
 
 Write = Callable[[int, bytes], int]

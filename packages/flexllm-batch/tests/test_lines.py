@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flexllm_batch.lines import error_line, is_output_line, rewritten, stands, success_line
-from flexllm_batch.records import Record
+from flexllm_batch.inputs.records import Record
+from flexllm_batch.outputs.lines import error_line, is_output_line, rewritten, stands, success_line
 from flexllm_core.errors import InputError, LLMTimeoutError, RateLimitError
 from flexllm_core.json_codec import decode_json
 from flexllm_core.results import ChatCompletionResult, ToolCall, Usage

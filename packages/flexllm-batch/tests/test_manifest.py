@@ -13,8 +13,8 @@ from pydantic import SecretStr
 
 from flexllm_batch.batch import Batch
 from flexllm_batch.batch_settings import BatchSettings
-from flexllm_batch.json_source import JsonLines
-from flexllm_batch.manifest import RunManifest
+from flexllm_batch.inputs.json_source import JsonLines
+from flexllm_batch.outputs.manifest import RunManifest
 from flexllm_batch.progress import NoProgress
 from flexllm_core.endpoint import EndpointConfig, Price
 from flexllm_core.errors import AuthenticationError, BadRequestError
@@ -128,7 +128,7 @@ async def test_a_run_that_failed_says_so(
     run: Any, manifest: Any, make_model: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A full disk is in its outcome."""
-    from flexllm_batch.journal import Journal
+    from flexllm_batch.outputs.journal import Journal
     from flexllm_core.errors import JournalError
 
     def full(self: Journal, line: bytes) -> int:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from flexllm_batch import row_files
-from flexllm_batch.row_files import TOO_LONG, bounded_lines
+from flexllm_batch.inputs import row_files
+from flexllm_batch.inputs.row_files import TOO_LONG, bounded_lines
 from flexllm_core.errors import InputError
 
 GOOD = b'{"q": "good"}\n'

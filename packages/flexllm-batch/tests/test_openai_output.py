@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from flexllm_batch import openai_lines
-from flexllm_batch.openai_lines import openai_line
+from flexllm_batch.outputs import openai_lines
+from flexllm_batch.outputs.openai_lines import openai_line
 from flexllm_core.errors import BadRequestError, JournalConflictError, JournalError, LLMConnectionError
 from flexllm_core.results import ChatCompletionResult, ToolCall, Usage
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from flexllm_batch.output_lock import OutputLock
+from flexllm_batch.outputs.lock import OutputLock
 from flexllm_core.errors import JournalConflictError, JournalError
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from flexllm_batch.output_lock import OutputLock
+from flexllm_batch.outputs.lock import OutputLock
 lock = OutputLock(Path(sys.argv[1]))
 lock.acquire()
 print("held", flush=True)

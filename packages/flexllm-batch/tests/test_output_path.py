@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flexllm_batch.output_path import SIDE_FILES, check_output_path
+from flexllm_batch.outputs.path import SIDE_FILES, check_output_path
 from flexllm_core.errors import JournalConflictError, JournalError
 
 

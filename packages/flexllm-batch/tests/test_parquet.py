@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from flexllm_batch.records import RowShape
-from flexllm_batch.sources import open_source, read_records
+from flexllm_batch.inputs.records import RowShape
+from flexllm_batch.inputs.sources import open_source, read_records
 from flexllm_core.errors import InputError
 
 pyarrow = pytest.importorskip("pyarrow")

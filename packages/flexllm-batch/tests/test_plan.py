@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from flexllm_batch.answers import AnswerIndex
 from flexllm_batch.batch import Batch
 from flexllm_batch.batch_settings import BatchSettings
-from flexllm_batch.json_source import JsonLines
-from flexllm_batch.lines import success_line
-from flexllm_batch.plan import Plan, RowOffsets, make_plan
-from flexllm_batch.records import Record
+from flexllm_batch.inputs.json_source import JsonLines
+from flexllm_batch.inputs.records import Record
+from flexllm_batch.outputs.answers import AnswerIndex
+from flexllm_batch.outputs.lines import success_line
+from flexllm_batch.planning.plan import Plan, RowOffsets, make_plan
 from flexllm_core.errors import InputError, JournalConflictError
 from flexllm_core.requests import ChatRequest
 from flexllm_core.results import ChatCompletionResult

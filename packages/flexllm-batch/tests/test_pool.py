@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from flexllm_batch.client import LLMClient
-from flexllm_batch.cost_tracking import CostTrackerConfig
+from flexllm_batch.cost.tracking import CostTrackerConfig
 from flexllm_batch.pool import LLMClientPool
 from flexllm_core.endpoint import EndpointConfig, Price
 from flexllm_core.errors import BudgetExceededError, ConfigError, LLMConnectionError, NoEndpointAvailableError

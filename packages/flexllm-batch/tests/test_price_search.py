@@ -9,8 +9,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 from genai_prices import data_snapshot
 
-from flexllm_batch.price_search import fetch_newest_prices, find_prices, similar_models
-from flexllm_batch.pricing import price_of
+from flexllm_batch.cost.price_search import fetch_newest_prices, find_prices, similar_models
+from flexllm_batch.cost.pricing import price_of
 from flexllm_core.errors import LLMConnectionError
 
 NEWEST = [

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from flexllm_batch import genai_table
-from flexllm_batch.pricing import Pricer, price_context, price_of, pricer_for
-from flexllm_batch.rates import Rates, highest
+from flexllm_batch.cost import genai_table
+from flexllm_batch.cost.pricing import Pricer, price_context, price_of, pricer_for
+from flexllm_batch.cost.rates import Rates, highest
 from flexllm_core.endpoint import EndpointConfig, Price
 from flexllm_core.requests import ChatRequest
 from flexllm_core.results import Usage

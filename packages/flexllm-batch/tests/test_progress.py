@@ -13,6 +13,7 @@ import pytest
 
 from flexllm_batch.batch import Batch
 from flexllm_batch.batch_settings import BatchSettings
+from flexllm_batch.inputs.sources import MessageLists
 from flexllm_batch.progress import (
     BarProgress,
     NoProgress,
@@ -21,7 +22,6 @@ from flexllm_batch.progress import (
     format_seconds,
     progress_for,
 )
-from flexllm_batch.sources import MessageLists
 from flexllm_batch.stats import RunStats
 from flexllm_core.errors import BadRequestError
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flexllm_batch.records import USER_KEYS, Record, RowShape, read_record
+from flexllm_batch.inputs.records import USER_KEYS, Record, RowShape, read_record
 from flexllm_core.errors import InputError
 
 DETECT = RowShape()

@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flexllm_batch.histogram import Histogram
-from flexllm_batch.lines import error_line, success_line
-from flexllm_batch.records import Record
+from flexllm_batch.inputs.records import Record
+from flexllm_batch.outputs.lines import error_line, success_line
 from flexllm_batch.report.charts import latency_bins, seconds_text, share_bar
 from flexllm_batch.report.page import page, write_page
 from flexllm_batch.report.rows import PageRows, page_row, script_safe_json

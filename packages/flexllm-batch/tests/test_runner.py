@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from flexllm_batch.records import Record
+from flexllm_batch.inputs.records import Record
 from flexllm_batch.runner import Outcome, Runner
 from flexllm_batch.stop_rules import FailureLimit, StopRules
 from flexllm_core.errors import AuthenticationError, InputError, LLMRequestError

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flexllm_batch.scan import Scan, repair, scan_output
+from flexllm_batch.outputs.scan import Scan, repair, scan_output
 from flexllm_core.errors import JournalConflictError
 
 

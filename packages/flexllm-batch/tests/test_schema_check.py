@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from flexllm_batch.schema_check import schema_check
+from flexllm_batch.contracts.schema_check import schema_check
 from flexllm_core.errors import ConfigError, MissingExtraError
 
 pytest.importorskip("jsonschema", reason="the extra `schema`")

@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from flexllm_batch.json_source import JsonLines, SpooledLines
-from flexllm_batch.records import Record, RowShape
-from flexllm_batch.row_files import RowSource
-from flexllm_batch.sources import MessageLists, MessageStream, open_source, read_records
-from flexllm_batch.table_sources import DelimitedText, ParquetFile
+from flexllm_batch.inputs.json_source import JsonLines, SpooledLines
+from flexllm_batch.inputs.records import Record, RowShape
+from flexllm_batch.inputs.row_files import RowSource
+from flexllm_batch.inputs.sources import MessageLists, MessageStream, open_source, read_records
+from flexllm_batch.inputs.table_sources import DelimitedText, ParquetFile
 from flexllm_core.errors import InputError, MissingExtraError
 from flexllm_core.json_codec import decode_json, encode_json
 

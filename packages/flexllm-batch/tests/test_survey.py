@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from flexllm_batch.batch_settings import BatchSettings
-from flexllm_batch.records import RowShape, read_record
-from flexllm_batch.survey import OTHER_MODELS, Survey
-from flexllm_batch.token_estimate import (
+from flexllm_batch.inputs.records import RowShape, read_record
+from flexllm_batch.planning.survey import OTHER_MODELS, Survey
+from flexllm_batch.planning.token_estimate import (
     RULE_OF_THUMB,
     TIKTOKEN,
     estimate_prompt_tokens,
@@ -65,6 +65,8 @@ def test_tiktoken_is_used_for_the_models_that_it_knows(monkeypatch: pytest.Monke
         return {"gpt-x": types.SimpleNamespace(encode_ordinary=lambda text: text.split())}[model]
 
     monkeypatch.setitem(sys.modules, "tiktoken", types.SimpleNamespace(encoding_for_model=encoding_for_model))
+    assert token_counter("gpt-x")[1] == RULE_OF_THUMB  # it might have to load the vocabulary from the network
+    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", "vocabularies")
     count, name = token_counter("gpt-x")
     assert (count("one two three"), name) == (3, TIKTOKEN)
     assert count("a " * 100_000) == 50_000

@@ -12,7 +12,7 @@ import pytest
 
 from flexllm_batch.batch import Batch
 from flexllm_batch.batch_settings import BatchSettings
-from flexllm_batch.json_source import JsonLines
+from flexllm_batch.inputs.json_source import JsonLines
 from flexllm_batch.progress import NoProgress
 from flexllm_core.errors import JournalError
 

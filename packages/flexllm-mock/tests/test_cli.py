@@ -201,7 +201,7 @@ def test_verdict_of_no_server(capsys):
 def test_verdict_of_another_kind_of_server(capsys, monkeypatch):
     """An answer that is no verdict is said to be none."""
     for answer in ([], {"rules": [{}]}, {"rules": 5}):
-        monkeypatch.setattr("flexllm_mock.verdict_command._fetch", lambda url, key, answer=answer: answer)
+        monkeypatch.setattr("flexllm_mock.verdict.command._fetch", lambda url, key, answer=answer: answer)
         with pytest.raises(SystemExit) as left:
             main(["verdict", "http://127.0.0.1:1"])
         assert left.value.code == 1

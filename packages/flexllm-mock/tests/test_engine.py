@@ -13,7 +13,7 @@ from statistics import NormalDist, fmean
 import pytest
 
 from flexllm_mock import Distribution, Engine, FaultRule, MockApp, MockConfig
-from flexllm_mock.distributions import distribution
+from flexllm_mock.physics.distributions import distribution
 
 NORMAL = NormalDist()
 # Each spelling with its cumulative distribution function, written down independently of the code under test.

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from flexllm_mock import FaultRule
-from flexllm_mock.fault_kinds import KINDS
+from flexllm_mock.faults.kinds import KINDS
 
 SILENCE = 0.15
 VENDORS = ("openai", "claude", "gemini")

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from flexllm_mock.cli import main
-from flexllm_mock.fixture_lint import lint
+from flexllm_mock.fixtures.lint import lint
 
 
 def problems(tmp_path, *rules):

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flexllm_mock.conversation import read_conversation
-from flexllm_mock.fixture_files import FixtureError
+from flexllm_mock.fixtures.conversation import read_conversation
+from flexllm_mock.fixtures.files import FixtureError
 
 
 def write(path, rules):
@@ -392,7 +392,7 @@ def test_yaml_without_pyyaml_names_the_extra(serve, tmp_path, monkeypatch):
 def test_a_changed_file_is_read_again(tmp_path, caplog):
     """At most once a second; a broken edit keeps the old rules and says why."""
     from flexllm_mock.asgi import ApiRequest
-    from flexllm_mock.fixtures import FixtureScript
+    from flexllm_mock.fixtures.fixtures import FixtureScript
 
     file = write(tmp_path / "f.jsonl", [answer("one")])
     script = FixtureScript(file)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flexllm_mock.gemini_schema import json_schema
+from flexllm_mock.gemini.schema import json_schema
 from flexllm_mock.scalars import SchemaError
 from flexllm_mock.schemas import instance
 

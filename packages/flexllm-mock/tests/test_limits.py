@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 import pytest
 
 from flexllm_mock import FaultRule, MockApp, MockConfig
-from flexllm_mock.limit_replies import duration
-from flexllm_mock.limits import Limiter
+from flexllm_mock.physics.limit_replies import duration
+from flexllm_mock.physics.limits import Limiter
 
 
 def ask_claude(client, **headers):

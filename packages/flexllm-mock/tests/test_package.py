@@ -16,7 +16,7 @@ import pytest
 
 import flexllm_mock as package
 from flexllm_mock.cli import SUBCOMMANDS, build_parser
-from flexllm_mock.verdict import RULES
+from flexllm_mock.verdict.verdict import RULES
 
 
 def loaded_by(statement):

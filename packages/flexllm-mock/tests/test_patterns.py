@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from flexllm_mock.dice import Dice
+from flexllm_mock.faults.dice import Dice
 from flexllm_mock.patterns import Pattern, PatternError
 
 

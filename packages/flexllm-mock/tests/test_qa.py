@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from flexllm_mock.fixture_files import FixtureError
-from flexllm_mock.qa import QuestionBook, read_pairs
+from flexllm_mock.fixtures.files import FixtureError
+from flexllm_mock.fixtures.qa import QuestionBook, read_pairs
 
 
 def test_exact_first_then_the_longest_question_in_the_text(serve):

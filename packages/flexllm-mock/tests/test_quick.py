@@ -9,7 +9,7 @@ import time
 import pytest
 
 from flexllm_mock import FaultRule
-from flexllm_mock.openai import ChatEndpoint
+from flexllm_mock.openai.wire import ChatEndpoint
 
 END = b"\r\n\r\n"
 

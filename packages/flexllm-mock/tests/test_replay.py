@@ -14,10 +14,16 @@ import pytest
 
 from flexllm_mock.asgi import ApiRequest
 from flexllm_mock.httpserver import HttpServer, listen, url_of
-from flexllm_mock.record_app import RecordApp
-from flexllm_mock.recording import RecordedResponse, RecordingError, read_recording, recorded_request, recorded_response
-from flexllm_mock.replay import Replay, differences, play
-from flexllm_mock.upstream import Upstream
+from flexllm_mock.recording.record_app import RecordApp
+from flexllm_mock.recording.recording import (
+    RecordedResponse,
+    RecordingError,
+    read_recording,
+    recorded_request,
+    recorded_response,
+)
+from flexllm_mock.recording.replay import Replay, differences, play
+from flexllm_mock.recording.upstream import Upstream
 
 KEY = "sk-verysecretkey123"
 

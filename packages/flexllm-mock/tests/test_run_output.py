@@ -7,9 +7,9 @@ import json
 import pytest
 
 from flexllm_mock.cli import main
-from flexllm_mock.fixture_files import FixtureError
-from flexllm_mock.fixture_lint import lint
-from flexllm_mock.run_output import fixtures_from_output
+from flexllm_mock.fixtures.files import FixtureError
+from flexllm_mock.fixtures.lint import lint
+from flexllm_mock.fixtures.run_output import fixtures_from_output
 
 
 def row(index, text="hi", output="answer", **more):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flexllm_mock import jsontext
-from flexllm_mock.dice import Dice, fraction
+from flexllm_mock.faults.dice import Dice, fraction
 from flexllm_mock.tokens import content_tokens, split_tokens
 from flexllm_mock.words import phrase, sentence_tokens
 

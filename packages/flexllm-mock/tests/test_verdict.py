@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from flexllm_mock import FaultMatch, FaultRule, MockApp, MockConfig
 from flexllm_mock.app import CONNECTION_STATE
-from flexllm_mock.conduct import Conduct, Example
-from flexllm_mock.verdict import RULES, checked_limits, judge, limit_from_text, only
+from flexllm_mock.verdict.conduct import Conduct, Example
+from flexllm_mock.verdict.verdict import RULES, checked_limits, judge, limit_from_text, only
 
 TOO_MANY = {"status": 429, "headers": {"retry-after": "2"}}
 STRICT = {"shared_pause_ignored": 0, "requests": 4, "connections": 1, "peak_concurrency": 2, "rate_peak": 4}

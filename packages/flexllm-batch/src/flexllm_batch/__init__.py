@@ -19,52 +19,52 @@ if TYPE_CHECKING:
     from flexllm_batch.batch_settings import (
         BatchSettings,
     )
-    from flexllm_batch.budget import (
-        Budget,
-    )
     from flexllm_batch.cache.config import (
         ResponseCacheConfig,
     )
     from flexllm_batch.client import (
         LLMClient,
     )
-    from flexllm_batch.cost import (
+    from flexllm_batch.cost.budget import (
+        Budget,
+    )
+    from flexllm_batch.cost.ledger import (
+        Ledger,
+    )
+    from flexllm_batch.cost.metered import (
         CostReport,
     )
-    from flexllm_batch.cost_tracking import (
+    from flexllm_batch.cost.pricing import (
+        price_of,
+    )
+    from flexllm_batch.cost.rates import (
+        Rates,
+    )
+    from flexllm_batch.cost.tracking import (
         CostTrackerConfig,
     )
-    from flexllm_batch.diff import (
-        OutputDiff,
-        diff_outputs,
+    from flexllm_batch.inputs.records import (
+        RowShape,
     )
     from flexllm_batch.items import (
         BatchItem,
         BatchResult,
     )
-    from flexllm_batch.ledger import (
-        Ledger,
-    )
     from flexllm_batch.limits.limited import (
         Limited,
+    )
+    from flexllm_batch.outputs.diff import (
+        OutputDiff,
+        diff_outputs,
+    )
+    from flexllm_batch.planning.survey import (
+        Survey,
     )
     from flexllm_batch.pool import (
         LLMClientPool,
     )
-    from flexllm_batch.pricing import (
-        price_of,
-    )
-    from flexllm_batch.rates import (
-        Rates,
-    )
-    from flexllm_batch.records import (
-        RowShape,
-    )
     from flexllm_batch.stats import (
         RunStats,
-    )
-    from flexllm_batch.survey import (
-        Survey,
     )
 
 __all__ = [
@@ -97,11 +97,11 @@ _HOMES = {
     "flexllm_batch.batch_options": ("BatchOptions",),
     "flexllm_batch.batch_settings": ("BatchSettings",),
     "flexllm_batch.cache.config": ("ResponseCacheConfig",),
-    "flexllm_batch.budget": ("Budget",),
+    "flexllm_batch.cost.budget": ("Budget",),
     "flexllm_batch.client": ("LLMClient",),
-    "flexllm_batch.cost": ("CostReport",),
-    "flexllm_batch.cost_tracking": ("CostTrackerConfig",),
-    "flexllm_batch.diff": (
+    "flexllm_batch.cost.metered": ("CostReport",),
+    "flexllm_batch.cost.tracking": ("CostTrackerConfig",),
+    "flexllm_batch.outputs.diff": (
         "OutputDiff",
         "diff_outputs",
     ),
@@ -109,14 +109,14 @@ _HOMES = {
         "BatchItem",
         "BatchResult",
     ),
-    "flexllm_batch.ledger": ("Ledger",),
+    "flexllm_batch.cost.ledger": ("Ledger",),
     "flexllm_batch.limits.limited": ("Limited",),
     "flexllm_batch.pool": ("LLMClientPool",),
-    "flexllm_batch.pricing": ("price_of",),
-    "flexllm_batch.rates": ("Rates",),
-    "flexllm_batch.records": ("RowShape",),
+    "flexllm_batch.cost.pricing": ("price_of",),
+    "flexllm_batch.cost.rates": ("Rates",),
+    "flexllm_batch.inputs.records": ("RowShape",),
     "flexllm_batch.stats": ("RunStats",),
-    "flexllm_batch.survey": ("Survey",),
+    "flexllm_batch.planning.survey": ("Survey",),
 }
 
 __getattr__, __dir__ = lazy_exports(__name__, _HOMES)

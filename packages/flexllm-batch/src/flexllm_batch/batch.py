@@ -9,25 +9,25 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from flexllm_batch.answers import AnswerIndex
 from flexllm_batch.batch_settings import BatchSettings
-from flexllm_batch.budget import Budget
-from flexllm_batch.canary import Canary, canary_report
-from flexllm_batch.journal import in_thread
-from flexllm_batch.journal import read_line as read_line_at
-from flexllm_batch.json_source import SpooledLines
-from flexllm_batch.lines import error_line, success_line
-from flexllm_batch.manifest import RunManifest
-from flexllm_batch.output import OutputFile
-from flexllm_batch.plan import Plan, make_plan
+from flexllm_batch.cost.budget import Budget
+from flexllm_batch.inputs.json_source import SpooledLines
+from flexllm_batch.inputs.records import Record
+from flexllm_batch.inputs.row_files import RowSource
+from flexllm_batch.inputs.sources import MessageStream, read_records
+from flexllm_batch.outputs.answers import AnswerIndex
+from flexllm_batch.outputs.journal import in_thread
+from flexllm_batch.outputs.journal import read_line as read_line_at
+from flexllm_batch.outputs.lines import error_line, success_line
+from flexllm_batch.outputs.manifest import RunManifest
+from flexllm_batch.outputs.output import OutputFile
+from flexllm_batch.planning.canary import Canary, canary_report
+from flexllm_batch.planning.plan import Plan, make_plan
+from flexllm_batch.planning.survey import Survey
 from flexllm_batch.progress import NoProgress, Progress
-from flexllm_batch.records import Record
-from flexllm_batch.row_files import RowSource
 from flexllm_batch.runner import Outcome, Runner
-from flexllm_batch.sources import MessageStream, read_records
 from flexllm_batch.stats import RunStats
 from flexllm_batch.stop_rules import StopRules
-from flexllm_batch.survey import Survey
 from flexllm_core.errors import BudgetExceededError, ConfigError, InputError
 from flexllm_core.protocol import ChatModel
 

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 from flexllm_batch.batch import Batch
 from flexllm_batch.batch_options import BatchOptions, batch_settings, check_batch_options
 from flexllm_batch.batch_settings import BatchSettings
-from flexllm_batch.budget import budget_warning
-from flexllm_batch.contracted import with_contract
-from flexllm_batch.cost import CostReport
+from flexllm_batch.contracts.contracted import with_contract
+from flexllm_batch.cost.budget import budget_warning
+from flexllm_batch.cost.metered import CostReport
+from flexllm_batch.inputs.row_files import RowSource
+from flexllm_batch.inputs.sources import MessageLists, MessageStream
 from flexllm_batch.items import BatchItem, item_from_line
-from flexllm_batch.manifest import RunManifest
+from flexllm_batch.outputs.manifest import RunManifest
 from flexllm_batch.progress import NoProgress, Progress, progress_for
-from flexllm_batch.row_files import RowSource
 from flexllm_batch.runner import Outcome
-from flexllm_batch.sources import MessageLists, MessageStream
 from flexllm_core.errors import ConfigError, InputError
 from flexllm_core.json_codec import decode_json
 from flexllm_core.messages import MessagesInput

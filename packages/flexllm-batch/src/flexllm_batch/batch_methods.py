@@ -8,13 +8,13 @@ from typing import Literal, Unpack, overload
 
 from flexllm_batch.batch_call import BatchCall, check_several, source_for
 from flexllm_batch.batch_options import BatchOptions
-from flexllm_batch.budget import Budget
-from flexllm_batch.budgeted import Budgeted
-from flexllm_batch.cost import CostReport, Metered
+from flexllm_batch.cost.budget import Budget
+from flexllm_batch.cost.budgeted import Budgeted
+from flexllm_batch.cost.metered import CostReport, Metered
+from flexllm_batch.cost.pricing import PricesAnswers
+from flexllm_batch.inputs.sources import MessageLists
 from flexllm_batch.items import BatchItem, BatchResult
 from flexllm_batch.limits.limited import Limited
-from flexllm_batch.pricing import PricesAnswers
-from flexllm_batch.sources import MessageLists
 from flexllm_core import sync
 from flexllm_core.endpoint import EndpointConfig
 from flexllm_core.errors import FlexLLMError

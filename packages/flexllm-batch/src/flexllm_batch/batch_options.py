@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from flexllm_batch.batch_settings import BatchSettings
-from flexllm_batch.contracts import make_contract, params_under
-from flexllm_batch.output import OutputFormat
-from flexllm_batch.plan import OnBadRow, ResumeMode
+from flexllm_batch.contracts.contract import make_contract, params_under
+from flexllm_batch.outputs.output import OutputFormat
+from flexllm_batch.planning.plan import OnBadRow, ResumeMode
 from flexllm_batch.stop_rules import FailureLimit, parse_failure_limit
 from flexllm_core.errors import ConfigError
 from flexllm_core.options import (

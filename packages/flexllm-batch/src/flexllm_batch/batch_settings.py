@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flexllm_batch.contracts import Contract
-from flexllm_batch.output import OutputFormat
-from flexllm_batch.plan import OnBadRow, ResumeMode
-from flexllm_batch.records import Record, RowShape
+from flexllm_batch.contracts.contract import Contract
+from flexllm_batch.inputs.records import Record, RowShape
+from flexllm_batch.outputs.output import OutputFormat
+from flexllm_batch.planning.plan import OnBadRow, ResumeMode
 from flexllm_batch.stop_rules import FailureLimit
 from flexllm_core.options import SaveInput
 from flexllm_core.requests import ChatRequest

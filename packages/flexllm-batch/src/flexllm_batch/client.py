@@ -8,8 +8,8 @@ from typing import Any, Self
 from flexllm_batch.batch_methods import BatchMethods
 from flexllm_batch.cache.build import with_cache
 from flexllm_batch.cache.config import ResponseCacheConfig
-from flexllm_batch.cost import Metered
-from flexllm_batch.cost_tracking import CostTrackerConfig, cost_tracking
+from flexllm_batch.cost.metered import Metered
+from flexllm_batch.cost.tracking import CostTrackerConfig, cost_tracking
 from flexllm_batch.endpoint_stack import DEFAULT_CONCURRENCY, endpoint_stack
 from flexllm_core.config import load_config
 from flexllm_core.endpoint import EndpointConfig, endpoint_from, endpoint_with_key

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from flexllm_batch.budget import Budget
-from flexllm_batch.budgeted import Budgeted
+from flexllm_batch.cost.budget import Budget
+from flexllm_batch.cost.budgeted import Budgeted
+from flexllm_batch.cost.pricing import Pricer
 from flexllm_batch.limits.limited import Limited, limited_by
-from flexllm_batch.pricing import Pricer
 from flexllm_core.endpoint import EndpointConfig
 from flexllm_core.protocol import ChatModel
 from flexllm_providers.client import ProviderClient

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from flexllm_batch.cost import CostReport
+from flexllm_batch.cost.metered import CostReport
 from flexllm_batch.stats import RunStats
 from flexllm_core.errors import JournalError, LLMRequestError
 from flexllm_core.results import ChatCompletionResult, ToolCall, Usage

@@ -14,14 +14,14 @@ from flexllm_batch.balance.hedging import DEFAULT_HEDGE_BUDGET, HedgeAfter, Hedg
 from flexllm_batch.balance.member import Member, MemberStats
 from flexllm_batch.balance.strategies import DEFAULT_LOAD_BALANCE, LoadBalance
 from flexllm_batch.batch_methods import BatchMethods
-from flexllm_batch.budget import Budget
 from flexllm_batch.cache.build import with_cache
 from flexllm_batch.cache.config import ResponseCacheConfig
 from flexllm_batch.client import LLMClient
-from flexllm_batch.cost import Metered
-from flexllm_batch.cost_tracking import CostTrackerConfig, cost_tracking
+from flexllm_batch.cost.budget import Budget
+from flexllm_batch.cost.metered import Metered
+from flexllm_batch.cost.pricing import Pricer, price_context
+from flexllm_batch.cost.tracking import CostTrackerConfig, cost_tracking
 from flexllm_batch.endpoint_stack import EndpointStack, endpoint_stack
-from flexllm_batch.pricing import Pricer, price_context
 from flexllm_core.config import load_config
 from flexllm_core.endpoint import EndpointConfig, endpoint_from, endpoint_with_key
 from flexllm_core.errors import ConfigError, LLMRequestError

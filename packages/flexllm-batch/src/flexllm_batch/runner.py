@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
-from flexllm_batch.records import Record
+from flexllm_batch.inputs.records import Record
 from flexllm_batch.stop_rules import StopRules
 from flexllm_core.protocol import ChatModel
 from flexllm_core.requests import ChatRequest

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from flexllm_batch.budget import Budget
+from flexllm_batch.cost.budget import Budget
 from flexllm_batch.histogram import Histogram
 from flexllm_core.errors import LLMRequestError
 from flexllm_core.results import ChatCompletionResult

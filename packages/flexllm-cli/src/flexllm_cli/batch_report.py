@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from flexllm_batch.budget import Budget
-from flexllm_batch.cost import ModelCost
+from flexllm_batch.cost.budget import Budget
+from flexllm_batch.cost.metered import ModelCost
 from flexllm_batch.progress import format_count, format_seconds
 from flexllm_batch.report.summary import models_facts
 from flexllm_batch.stats import RunStats

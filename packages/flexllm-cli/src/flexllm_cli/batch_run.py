@@ -12,23 +12,23 @@ from flexllm_batch.balance.hedging import HedgeAfter
 from flexllm_batch.balance.strategies import LoadBalance
 from flexllm_batch.batch import Batch
 from flexllm_batch.batch_settings import BatchSettings
-from flexllm_batch.budget import OnUnknownPrice, budget_warning
 from flexllm_batch.cache.config import ResponseCacheConfig
-from flexllm_batch.canary import Canary
 from flexllm_batch.client import LLMClient
-from flexllm_batch.contracts import make_contract, params_under
-from flexllm_batch.cost import CostReport
-from flexllm_batch.cost_tracking import CostTrackerConfig
-from flexllm_batch.manifest import RunManifest
-from flexllm_batch.output import OutputFormat
-from flexllm_batch.plan import OnBadRow, Plan, ResumeMode
+from flexllm_batch.contracts.contract import make_contract, params_under
+from flexllm_batch.cost.budget import OnUnknownPrice, budget_warning
+from flexllm_batch.cost.metered import CostReport
+from flexllm_batch.cost.pricing import pricer_for
+from flexllm_batch.cost.tracking import CostTrackerConfig
+from flexllm_batch.inputs.records import RowShape
+from flexllm_batch.inputs.sources import open_source
+from flexllm_batch.outputs.manifest import RunManifest
+from flexllm_batch.outputs.output import OutputFormat
+from flexllm_batch.planning.canary import Canary
+from flexllm_batch.planning.plan import OnBadRow, Plan, ResumeMode
+from flexllm_batch.planning.survey import CostOf
 from flexllm_batch.pool import LLMClientPool
-from flexllm_batch.pricing import pricer_for
 from flexllm_batch.progress import progress_for
-from flexllm_batch.records import RowShape
-from flexllm_batch.sources import open_source
 from flexllm_batch.stop_rules import FailureLimit, parse_failure_limit
-from flexllm_batch.survey import CostOf
 from flexllm_cli import exit_codes
 from flexllm_cli.batch_report import failure_report, summary_json, summary_lines
 from flexllm_cli.canary_gate import CanaryGate
@@ -181,7 +181,7 @@ class BatchCommand:
         """The client's model, with the media of each row put into its messages and its answers held to a contract."""
         chat_model = client.chat_model
         if settings.contract is not None:
-            from flexllm_batch.contracted import with_contract  # only rows with a contract need it
+            from flexllm_batch.contracts.contracted import with_contract  # only rows with a contract need it
 
             chat_model = with_contract(chat_model, settings.contract)
         if self.media_root is None and self.max_image_side is None:
@@ -232,7 +232,7 @@ class BatchCommand:
         return CanaryGate(limit=limit, budget=budget, yes=self.yes, stopped=lambda: batch.runner.stopped)
 
     async def _show_plan(self, batch: Batch, client: LLMClient | LLMClientPool, budget: Decimal | None) -> None:
-        from flexllm_batch.survey import Survey  # only this option needs them
+        from flexllm_batch.planning.survey import Survey  # only this option needs them
         from flexllm_cli.plan_report import PlanReport
 
         survey = Survey(batch.settings.request)

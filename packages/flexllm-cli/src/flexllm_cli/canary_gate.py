@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from decimal import Decimal
 
-from flexllm_batch.canary import CanaryReport
+from flexllm_batch.planning.canary import CanaryReport
 from flexllm_batch.progress import format_seconds
 from flexllm_batch.stop_rules import FailureLimit
 from flexllm_cli import exit_codes

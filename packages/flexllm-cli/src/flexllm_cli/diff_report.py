@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from flexllm_batch.diff import Change, OutputDiff
-from flexllm_batch.output_lines import OutputTotals
+from flexllm_batch.outputs.diff import Change, OutputDiff
+from flexllm_batch.outputs.output_lines import OutputTotals
 from flexllm_batch.progress import format_count
 
 _LONGEST = 300

@@ -11,10 +11,10 @@ from typing import Any
 
 from flexllm_batch.batch_settings import BatchSettings
 from flexllm_batch.endpoint_stack import DEFAULT_CONCURRENCY
-from flexllm_batch.plan import Plan
+from flexllm_batch.planning.plan import Plan
+from flexllm_batch.planning.survey import CostOf, Range, Survey
 from flexllm_batch.progress import format_count
 from flexllm_batch.stop_rules import FailureLimit
-from flexllm_batch.survey import CostOf, Range, Survey
 from flexllm_core.endpoint import EndpointConfig
 from flexllm_core.redact import redact
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from flexllm_batch.cost import ModelCost
+from flexllm_batch.cost.metered import ModelCost
 from flexllm_batch.histogram import Histogram
 from flexllm_batch.progress import format_count
 from flexllm_batch.report.charts import seconds_text

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from flexllm_mock.app import MockApp
     from flexllm_mock.config import MockConfig
-    from flexllm_mock.distributions import Distribution
-    from flexllm_mock.engine import Engine
-    from flexllm_mock.faults import FaultMatch, FaultRule
-    from flexllm_mock.fixture_files import FixtureError
-    from flexllm_mock.recording import RecordingError
+    from flexllm_mock.faults.rules import FaultMatch, FaultRule
+    from flexllm_mock.fixtures.files import FixtureError
+    from flexllm_mock.physics.distributions import Distribution
+    from flexllm_mock.physics.engine import Engine
+    from flexllm_mock.recording.recording import RecordingError
     from flexllm_mock.requestlog import LoggedRequest, MockStats
     from flexllm_mock.server import MockServer, MockServerError
-    from flexllm_mock.verdict import RuleResult, Verdict
+    from flexllm_mock.verdict.verdict import RuleResult, Verdict
 
 __all__ = [
     "Distribution",
@@ -34,20 +34,20 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Distribution": "distributions",
-    "Engine": "engine",
-    "FaultMatch": "faults",
-    "FaultRule": "faults",
-    "FixtureError": "fixture_files",
+    "Distribution": "physics.distributions",
+    "Engine": "physics.engine",
+    "FaultMatch": "faults.rules",
+    "FaultRule": "faults.rules",
+    "FixtureError": "fixtures.files",
     "LoggedRequest": "requestlog",
     "MockApp": "app",
     "MockConfig": "config",
     "MockServer": "server",
     "MockServerError": "server",
     "MockStats": "requestlog",
-    "RecordingError": "recording",
-    "RuleResult": "verdict",
-    "Verdict": "verdict",
+    "RecordingError": "recording.recording",
+    "RuleResult": "verdict.verdict",
+    "Verdict": "verdict.verdict",
 }
 
 

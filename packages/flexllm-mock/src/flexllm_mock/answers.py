@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from flexllm_mock.dice import Dice
+from flexllm_mock.faults.dice import Dice
 from flexllm_mock.schemas import instance
 from flexllm_mock.scripted import Prescribed, ScriptedAnswer
 from flexllm_mock.tokens import split_tokens

@@ -21,23 +21,23 @@ from flexllm_mock.asgi import (
     Wire,
 )
 from flexllm_mock.auth import authorised, authorised_by_url
-from flexllm_mock.claude import ClaudeWire
+from flexllm_mock.claude.wire import ClaudeWire
 from flexllm_mock.config import MockConfig
 from flexllm_mock.credits import CreditsWire
 from flexllm_mock.dashboard import DASHBOARD_PATH
 from flexllm_mock.delivery import deliver
-from flexllm_mock.engine_delivery import deliver_by_engine
-from flexllm_mock.faulting import faulted, plain_error
-from flexllm_mock.faults import FaultRule, FaultScript
-from flexllm_mock.fixtures import FixtureScript, Played
-from flexllm_mock.gemini import GeminiWire
+from flexllm_mock.faults.faulting import faulted, plain_error
+from flexllm_mock.faults.rules import FaultRule, FaultScript
+from flexllm_mock.fixtures.fixtures import FixtureScript, Played
+from flexllm_mock.gemini.wire import GeminiWire
 from flexllm_mock.models import ModelsWire
-from flexllm_mock.openai import OpenAIWire
-from flexllm_mock.replay import Replay, is_as_recorded, play
+from flexllm_mock.openai.wire import OpenAIWire
+from flexllm_mock.physics.delivery import deliver_by_engine
+from flexllm_mock.physics.simulation import Simulation
+from flexllm_mock.recording.replay import Replay, is_as_recorded, play
 from flexllm_mock.requestlog import Outcome, RequestLog
-from flexllm_mock.responses import ResponsesWire
+from flexllm_mock.responses.wire import ResponsesWire
 from flexllm_mock.scripted import Prescribed
-from flexllm_mock.simulation import Simulation
 from flexllm_mock.storage import Storage
 from flexllm_mock.stored import StoredWire
 from flexllm_mock.unknown import UnknownEndpoint

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 from urllib.parse import parse_qsl
 
-from flexllm_mock.engine import Plan
+from flexllm_mock.physics.engine import Plan
 from flexllm_mock.scripted import Prescribed
 
 if TYPE_CHECKING:
-    from flexllm_mock.recording import RecordedResponse
+    from flexllm_mock.recording.recording import RecordedResponse
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

@@ -10,17 +10,17 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 
-from flexllm_mock.cli_simulation import add_simulation_options, simulation_options
 from flexllm_mock.config import API_KEY_VARIABLE, MockConfig
+from flexllm_mock.physics.options import add_simulation_options, simulation_options
 from flexllm_mock.serving import Signals, fail, serve
-from flexllm_mock.verdict_options import add_fail_on, conclude
+from flexllm_mock.verdict.options import add_fail_on, conclude
 
 SUBCOMMANDS = {
-    "fixtures": "flexllm_mock.fixtures_command",
-    "lint": "flexllm_mock.lint_command",
-    "record": "flexllm_mock.record_command",
-    "replay": "flexllm_mock.replay_command",
-    "verdict": "flexllm_mock.verdict_command",
+    "fixtures": "flexllm_mock.fixtures.command",
+    "lint": "flexllm_mock.fixtures.lint_command",
+    "record": "flexllm_mock.recording.record_command",
+    "replay": "flexllm_mock.recording.replay_command",
+    "verdict": "flexllm_mock.verdict.command",
 }
 """What the first argument may be, and the module with the `main` and the `build_parser` of each."""
 
@@ -52,9 +52,9 @@ def run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
 def _run(config: MockConfig, options: argparse.Namespace, signals: Signals) -> int:
     # These load uvicorn, which `--help` and a wrong option need not wait for.
     from flexllm_mock.app import MockApp
-    from flexllm_mock.fixture_files import FixtureError
+    from flexllm_mock.fixtures.files import FixtureError
     from flexllm_mock.httpserver import listen
-    from flexllm_mock.recording import RecordingError
+    from flexllm_mock.recording.recording import RecordingError
     from flexllm_mock.server import cannot_listen
 
     try:

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
-from flexllm_mock.distributions import Distribution, distribution
-from flexllm_mock.fault_kinds import KINDS
+from flexllm_mock.faults.kinds import KINDS
+from flexllm_mock.physics.distributions import Distribution, distribution
 
 API_KEY_VARIABLE = "FLEXLLM_MOCK_API_KEY"
 """The environment variable from which commands take the server's key."""

@@ -14,9 +14,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from flexllm_mock.dashboard import DASHBOARD_PATH, dashboard
-from flexllm_mock.faults import FaultRule
+from flexllm_mock.faults.rules import FaultRule
 from flexllm_mock.requestlog import LoggedRequest
-from flexllm_mock.verdict import judge, limit_from_text
+from flexllm_mock.verdict.verdict import judge, limit_from_text
 
 if TYPE_CHECKING:
     from flexllm_mock.app import MockApp

@@ -7,7 +7,7 @@ from typing import Any
 
 from flexllm_mock.asgi import ApiRequest, Endpoint, Reply
 from flexllm_mock.config import MockConfig
-from flexllm_mock.openai_errors import OpenAIErrors
+from flexllm_mock.openai.errors import OpenAIErrors
 from flexllm_mock.scripted import Prescribed
 
 _OPENROUTER_KEY = {

@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 
 from flexllm_mock.asgi import Headers, Receive, Reply, Send
-from flexllm_mock.breaking import Connection, deliver_broken
+from flexllm_mock.faults.breaking import Connection, deliver_broken
 from flexllm_mock.requestlog import Outcome
 from flexllm_mock.waiting import stays
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 
 from flexllm_mock.asgi import Endpoint
-from flexllm_mock.claude_models import ClaudeModelsEndpoint
+from flexllm_mock.claude.models import ClaudeModelsEndpoint
 from flexllm_mock.config import MockConfig
-from flexllm_mock.gemini_models import GeminiModelsEndpoint
-from flexllm_mock.openai_models import OpenAIModelsEndpoint
+from flexllm_mock.gemini.models import GeminiModelsEndpoint
+from flexllm_mock.openai.models import OpenAIModelsEndpoint
 from flexllm_mock.vendor import VendorEndpoint
 
 _PATH = re.compile(r".*/models(/.+)?")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from flexllm_mock.dice import Dice
+from flexllm_mock.faults.dice import Dice
 
 _PRINTABLE = "".join(map(chr, range(32, 127)))
 _DIGITS = "0123456789"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from flexllm_mock.config import MockOptions
-    from flexllm_mock.faults import FaultRule
+    from flexllm_mock.faults.rules import FaultRule
     from flexllm_mock.server import MockServer
 
 MARKER = "flexllm_mock"
@@ -132,7 +132,7 @@ def _marked(item: pytest.Item) -> dict[str, Any]:
 def _server_of(options: Mapping[str, Any]) -> MockServer:
     """Make a server of options that came from a marker or a fixture; what is wrong with them fails the test."""
     from flexllm_mock.config import MockOptions
-    from flexllm_mock.faults import FaultRule
+    from flexllm_mock.faults.rules import FaultRule
     from flexllm_mock.server import MockServer
 
     rest = dict(options)

@@ -11,8 +11,8 @@ from typing import Literal
 
 from flexllm_mock.asgi import ApiRequest, Reply
 from flexllm_mock.auth import has_key
-from flexllm_mock.conduct import Conduct, Facts, Failure
 from flexllm_mock.masking import masked, masked_text, masked_url, secrets_of
+from flexllm_mock.verdict.conduct import Conduct, Facts, Failure
 from flexllm_mock.waits import told_wait
 
 Outcome = Literal["in_flight", "answered", "cancelled", "dropped"]

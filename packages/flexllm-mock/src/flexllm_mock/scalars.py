@@ -6,7 +6,7 @@ from fractions import Fraction
 from math import ceil, floor
 from typing import Any
 
-from flexllm_mock.dice import Dice
+from flexllm_mock.faults.dice import Dice
 from flexllm_mock.patterns import Pattern, PatternError
 from flexllm_mock.words import phrase
 

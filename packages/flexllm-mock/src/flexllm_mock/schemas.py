@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import unquote
 
-from flexllm_mock.dice import Dice
+from flexllm_mock.faults.dice import Dice
 from flexllm_mock.scalars import SchemaError, number_value, string_value
 from flexllm_mock.words import phrase
 

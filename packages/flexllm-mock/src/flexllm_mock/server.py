@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar, Unpack
 
 from flexllm_mock.config import MockConfig, MockOptions
-from flexllm_mock.faults import FaultRule
+from flexllm_mock.faults.rules import FaultRule
 
 if TYPE_CHECKING:
     import socket
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from flexllm_mock.app import MockApp
     from flexllm_mock.httpserver import HttpServer
     from flexllm_mock.requestlog import LoggedRequest, MockStats
-    from flexllm_mock.verdict import Limits, Verdict
+    from flexllm_mock.verdict.verdict import Limits, Verdict
 
 T = TypeVar("T")
 
@@ -87,7 +87,7 @@ class MockServer:
         Ask when the client has finished: who is still waiting before a retry seems to have given up. Raises ValueError
         for a rule that does not exist.
         """
-        from flexllm_mock.verdict import judge
+        from flexllm_mock.verdict.verdict import judge
 
         return judge(self._call(self._state().log.facts), limits)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from flexllm_mock.asgi import Endpoint
 from flexllm_mock.config import MockConfig
-from flexllm_mock.gemini_batches import BatchesEndpoint as GeminiBatches
-from flexllm_mock.gemini_files import UPLOAD_PATH, GeminiFilesEndpoint, UploadEndpoint, UploadPartEndpoint
+from flexllm_mock.gemini.batches import BatchesEndpoint as GeminiBatches
+from flexllm_mock.gemini.files import UPLOAD_PATH, GeminiFilesEndpoint, UploadEndpoint, UploadPartEndpoint
 from flexllm_mock.jobs import RunRow
-from flexllm_mock.openai_batches import BATCHES_PATH, BatchesEndpoint
-from flexllm_mock.openai_files import FILES_PATH, FilesEndpoint
+from flexllm_mock.openai.batches import BATCHES_PATH, BatchesEndpoint
+from flexllm_mock.openai.files import FILES_PATH, FilesEndpoint
 from flexllm_mock.storage import Storage
 from flexllm_mock.unknown import UnknownEndpoint
 from flexllm_mock.vendor import VendorEndpoint

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from flexllm_mock.openai_models import CREATED
+from flexllm_mock.openai.models import CREATED
 
 _EPOCH = datetime.fromtimestamp(CREATED, UTC)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from flexllm_mock.asgi import ApiError, ApiRequest, Reply, Vendor
-from flexllm_mock.claude_errors import ClaudeErrors
-from flexllm_mock.google_errors import GoogleErrors
-from flexllm_mock.openai_errors import OpenAIErrors
+from flexllm_mock.claude.errors import ClaudeErrors
+from flexllm_mock.gemini.errors import GoogleErrors
+from flexllm_mock.openai.errors import OpenAIErrors
 from flexllm_mock.scripted import Prescribed
 from flexllm_mock.vendor import vendor_of
 

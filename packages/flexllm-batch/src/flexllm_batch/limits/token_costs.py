@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flexllm_batch.token_estimate import estimate_prompt_tokens
+from flexllm_batch.planning.token_estimate import estimate_prompt_tokens
 from flexllm_core.requests import ChatRequest
 from flexllm_core.results import Usage
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from flexllm_batch.output_lines import Line, number_of, tokens_of
+from flexllm_batch.outputs.output_lines import Line, number_of, tokens_of
 from flexllm_batch.report.charts import shown
 from flexllm_batch.report.summary import is_truncated, line_error_kind, line_error_text
 

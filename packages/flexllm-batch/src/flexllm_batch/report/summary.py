@@ -9,9 +9,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from flexllm_batch.cost import ModelCost
+from flexllm_batch.cost.metered import ModelCost
 from flexllm_batch.histogram import Histogram
-from flexllm_batch.output_lines import (
+from flexllm_batch.outputs.output_lines import (
     MAX_MODELS,
     Line,
     OutputLines,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from flexllm_batch.client import LLMClient
-from flexllm_batch.cost import CostReport
+from flexllm_batch.cost.metered import CostReport
 from flexllm_cli.answer_view import AnswerView, dimmed, show_stream, usage_line, warn_of_end
 from flexllm_cli.chat.commands import Command, help_lines, unknown_command
 from flexllm_cli.chat.conversation import Conversation, read_conversation, save_text

@@ -12,7 +12,7 @@ from flexllm_cli import options
 from flexllm_cli.terminal import say, write_result
 
 if TYPE_CHECKING:
-    from flexllm_batch.schema_check import SchemaCheck
+    from flexllm_batch.contracts.schema_check import SchemaCheck
     from flexllm_cli.connection import Connection
     from flexllm_core.options import ChatOptions
     from flexllm_core.results import ChatCompletionResult
@@ -101,7 +101,7 @@ def _question(argument: str | None, *, needed: bool) -> str:
 def _schema_check(value: str | None) -> SchemaCheck | None:
     if value is None:
         return None
-    from flexllm_batch.schema_check import schema_check
+    from flexllm_batch.contracts.schema_check import schema_check
     from flexllm_cli.schema_option import read_schema
 
     return schema_check(read_schema(value))

@@ -127,7 +127,7 @@ def _config(folder: Path | None, config: Path | None) -> ResponseCacheConfig:
 
 def _line(output: Path, row: int) -> dict[str, Any]:
     """The line of a row; the last one, as rows that failed have several before the run is complete."""
-    from flexllm_batch.lines import is_output_line
+    from flexllm_batch.outputs.lines import is_output_line
     from flexllm_core.errors import InputError
     from flexllm_core.json_codec import decode_json
 

@@ -31,7 +31,7 @@ def diff(
 
     Exit codes: 0 no difference, 1 there are differences, 2 usage or no output of flexllm, 3 no such file.
     """
-    from flexllm_batch.diff import Change, diff_outputs  # all that `--help` does not need is loaded here
+    from flexllm_batch.outputs.diff import Change, diff_outputs  # all that `--help` does not need is loaded here
     from flexllm_cli import exit_codes
     from flexllm_cli.diff_report import diff_json, diff_lines
     from flexllm_cli.terminal import write_result

@@ -12,8 +12,8 @@ from flexllm_cli import options
 from flexllm_cli.terminal import say, write_result
 
 if TYPE_CHECKING:
-    from flexllm_batch.price_search import FoundPrice
-    from flexllm_batch.rates import Rates
+    from flexllm_batch.cost.price_search import FoundPrice
+    from flexllm_batch.cost.rates import Rates
     from flexllm_core.config import Config
 
 KINDS = {
@@ -49,7 +49,7 @@ def pricing(
     """
     import json
 
-    from flexllm_batch.price_search import fetch_newest_prices
+    from flexllm_batch.cost.price_search import fetch_newest_prices
     from flexllm_cli.connection import configuration
 
     if update:
@@ -75,7 +75,7 @@ def _configured(config: Config) -> list[tuple[str, Rates | None]]:
 
 def _own_price(name: str, config: Config) -> Rates | None:
     """The price of a configured model at its endpoint; None where it is unknown or the entry cannot be used."""
-    from flexllm_batch.pricing import pricer_for
+    from flexllm_batch.cost.pricing import pricer_for
     from flexllm_core.errors import ConfigError
 
     try:
@@ -88,7 +88,7 @@ def _own_price(name: str, config: Config) -> Rates | None:
 
 def _of_model(model: str, config: Config) -> list[tuple[str, Rates | None]]:
     """The price of an entry of the configuration first, then that of the model at each provider."""
-    from flexllm_batch.price_search import find_prices, similar_models
+    from flexllm_batch.cost.price_search import find_prices, similar_models
     from flexllm_core.errors import NotConfiguredError
 
     own = _own_price(model, config) if model in config.names() else None

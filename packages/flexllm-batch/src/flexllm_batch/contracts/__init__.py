@@ -1,0 +1,1 @@
+"""Row contracts: answers that are checked, and asked again."""

@@ -1,0 +1,1 @@
+"""Costs: prices, the report, and budgets that hold."""

@@ -1,0 +1,1 @@
+"""Rows in: files of every kind, and what a row asks."""

@@ -1,0 +1,90 @@
+"""JSON Lines as a source of rows: from a file, or from a stream that can be read only once."""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO
+
+from flexllm_batch.inputs.row_files import GZIP_MAGIC, MAX_LINE, TOO_LONG, UNREADABLE, Row, bounded_lines, open_bytes
+from flexllm_core.errors import InputError
+from flexllm_core.json_codec import MAX_DEPTH, decode_finite_json
+
+_BOM = b"\xef\xbb\xbf"
+_UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
+
+
+class JsonLines:
+    """JSON Lines in a file, also gzipped. Blank lines are skipped; BOM and CRLF are fine."""
+
+    def __init__(self, path: Path, name: str | None = None) -> None:
+        self.path = path
+        self.name = name or str(path)
+
+    def rows(self) -> Iterator[Row]:
+        """The rows; a line that is not JSON comes as its InputError."""
+        with open_bytes(self.path, self.name) as file:
+            yield from json_rows(bounded_lines(file), self.name)
+
+
+class SpooledLines:
+    """JSON Lines from a stream that can be read only once, kept in a temporary file."""
+
+    def __init__(self, stream: IO[bytes], name: str = "standard input") -> None:
+        self.name = name
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the source
+        shutil.copyfileobj(stream, self._file, 1 << 20)
+
+    def rows(self) -> Iterator[Row]:
+        """The rows from the first on; one reader at a time."""
+        self._file.seek(0)
+        head = self._file.read(2)
+        self._file.seek(0)
+        file: IO[bytes] = self._file
+        if head == GZIP_MAGIC:
+            file = gzip.GzipFile(fileobj=self._file)  # type: ignore[assignment]
+        yield from json_rows(bounded_lines(file), self.name)
+
+    def close(self) -> None:
+        """Remove the temporary file."""
+        self._file.close()
+
+
+def json_rows(lines: Iterable[bytes], name: str) -> Iterator[Row]:
+    """Parse JSON Lines, numbering the lines from 1. NaN and the infinities, which JSON does not have, are null."""
+    iterator = iter(lines)
+    for number in itertools.count(1):
+        try:
+            line = next(iterator, None)
+        except UNREADABLE as error:
+            yield number, InputError(f"cannot be read: {error}", source=name, line=number)
+            return
+        if line is None:
+            return
+        if number == 1:
+            line = line.removeprefix(_BOM)
+        try:
+            row = decode_finite_json(line)
+            if line.count(b"[") + line.count(b"{") >= MAX_DEPTH:
+                # Its metadata stand one level deeper in the output, where they must be read again.
+                decode_finite_json(b"[" + line + b"]")
+        except ValueError as error:
+            if line.strip():
+                yield number, InputError(f"not valid JSON: {_reason(error, line)}", source=name, line=number)
+        else:
+            yield number, row
+
+
+def _reason(error: ValueError, line: bytes) -> str:
+    if line == TOO_LONG:
+        return f"the line is longer than {MAX_LINE >> 20} MiB"
+    try:
+        line.decode("utf-8")
+    except UnicodeDecodeError:
+        utf16 = line.startswith(_UTF16_BOMS)
+        return "the file is UTF-16; expected UTF-8" if utf16 else "the line is not UTF-8 text"
+    return str(error).replace(" at line 1 column", " at column").replace(": line 1 column", ": column")

@@ -1,0 +1,1 @@
+"""Before the money is spent: what is left to ask, what it may cost, and a canary."""

@@ -1,0 +1,1 @@
+"""Faults: rules, kinds, and how a reply is spoilt."""

@@ -1,0 +1,1 @@
+"""Gemini's wire, Vertex AI's too."""

@@ -1,0 +1,1 @@
+"""OpenAI's wire and that of compatible servers."""

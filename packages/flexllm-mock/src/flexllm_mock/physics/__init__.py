@@ -1,0 +1,1 @@
+"""Times and limits: engines, queues, caches and token buckets."""
