@@ -34,7 +34,7 @@ def why_not_stored(result: ChatCompletionResult) -> str | None:
     """Why an answer is not kept; None when it is."""
     if result.finish_reason not in _COMPLETE:
         return f"its finish_reason is {result.finish_reason}: only complete answers are kept"
-    if not result.tool_calls and not all(text for text in result.choices or (result.content,)):
+    if not result.tool_calls and not all(result.choices or (result.content,)):
         return "it is empty"
     return None
 
@@ -112,32 +112,40 @@ def _inflated(blob: bytes) -> bytes:
 
 
 def _result(fields: dict[str, Any]) -> ChatCompletionResult:
-    texts = {name: fields.get(name) for name in _TEXTS}
-    if not all(text is None or isinstance(text, str) for text in texts.values()):
-        raise TypeError("expected texts")
-    calls = tuple(
-        ToolCall(str(id_), str(name), str(arguments)) for id_, name, arguments in fields.get("tool_calls", ())
-    )
-    usage = fields.get("usage")
-    cost = fields.get("cost")
-    message = fields.get("assistant_message", _plain_message(fields.get("content")))
-    if not isinstance(message, dict | None):
+    get = fields.get
+    for name in _TEXTS:
+        text = get(name)
+        if text is not None and type(text) is not str:
+            raise TypeError("expected a text")
+    content, cost = get("content"), get("cost")
+    message = fields["assistant_message"] if "assistant_message" in fields else _plain_message(content)
+    if message is not None and type(message) is not dict:
         raise TypeError("expected a message")
     result = ChatCompletionResult(
-        content=None,
-        tool_calls=calls,
-        usage=None if usage is None else Usage(**{name: int(value) for name, value in usage.items()}),
+        content,
+        reasoning_content=get("reasoning_content"),
+        tool_calls=tuple(ToolCall(str(id_), str(name), str(text)) for id_, name, text in get("tool_calls", ())),
+        finish_reason=get("finish_reason"),
+        usage=_usage(get("usage")),
+        model=get("model"),
+        provider=get("provider"),
+        endpoint=get("endpoint"),
+        response_id=get("response_id"),
         assistant_message=message,
-        raw=fields.get("raw"),
-        choices=tuple(fields.get("choices", ())),
+        raw=get("raw"),
+        choices=tuple(get("choices", ())),
         cached=True,
         cost=None if cost is None else Decimal(cost),
     )
-    for name in _TEXTS:
-        text = fields.get(name)
-        if not isinstance(text, str | None):
-            raise TypeError("expected a text")
-        setattr(result, name, text)
     if why_not_stored(result) is not None:
         raise ValueError("an answer that would not have been stored")
     return result
+
+
+def _usage(tokens: dict[str, Any] | None) -> Usage | None:
+    if tokens is None:
+        return None
+    for number in tokens.values():
+        if type(number) is not int:
+            raise TypeError("expected a number of tokens")
+    return Usage(**tokens)
