@@ -3,15 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from flexllm_core.errors import ErrorKind, LLMHTTPError, LLMRequestError, LLMResponseError
+from flexllm_core.json_codec import decode_json
 from flexllm_core.requests import ChatRequest
+from flexllm_providers.http import HttpResponse
 from flexllm_providers.http_errors import OVERLOAD_WORDS, ErrorFacts, http_error, implied_status
 from flexllm_providers.target import Target
 
 _EXCERPT = 500
 _SHORT_EXCERPT = 200
 _LONGEST = 200_000  # characters of a message that are looked at; whatever keys are in it, enough are left to show
+
+
+def read_refusal(response: HttpResponse, request: ChatRequest, target: Target) -> tuple[Any, str]:
+    """What a response with an error status holds: its JSON, None if it is none, and its beginning without secrets."""
+    try:
+        data = decode_json(response.body) if response.body else None
+    except ValueError:
+        data = None
+    return data, target.excerpt(response.body, request.extra_headers.values())
+
+
+def refusal_message(status: int, facts: ErrorFacts) -> str:
+    """The message of an error status; still with secrets."""
+    said = facts.message if status >= 400 else "a redirect, which is not followed; configure the final URL"
+    return f"HTTP {status}: {said}"
 
 
 def status_error(

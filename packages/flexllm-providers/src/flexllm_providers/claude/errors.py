@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from flexllm_core.errors import LLMHTTPError, LLMRequestError
-from flexllm_core.json_codec import decode_json
 from flexllm_core.requests import ChatRequest
 from flexllm_providers.http import HttpResponse
 from flexllm_providers.http_errors import ErrorFacts, error_facts
 from flexllm_providers.target import Target
-from flexllm_providers.wire_errors import inside_200, status_error
+from flexllm_providers.wire_errors import inside_200, read_refusal, refusal_message, status_error
 
 _STATUSES = {
     "invalid_request_error": 400,
@@ -38,14 +37,9 @@ _TOO_LONG = ("exceed context limit",)
 
 def decode_error(response: HttpResponse, request: ChatRequest, target: Target, now: float) -> LLMHTTPError:
     """The typed error in a response with an error status. `now` is wall-clock seconds since 1970."""
-    text = target.excerpt(response.body, request.extra_headers.values())
-    try:
-        data = decode_json(response.body) if response.body else None
-    except ValueError:
-        data = None
+    data, text = read_refusal(response, request, target)
     facts = claude_facts(data, text)
-    said = facts.message if response.status >= 400 else "a redirect, which is not followed; configure the final URL"
-    what = f"HTTP {response.status}: {said}"
+    what = refusal_message(response.status, facts)
     headers = _with_request_id(response.headers, data)
     return status_error(response.status, what, facts, text, headers, request, target, now)
 

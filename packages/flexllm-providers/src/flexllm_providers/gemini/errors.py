@@ -8,12 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 from flexllm_core.errors import LLMHTTPError, LLMRequestError
-from flexllm_core.json_codec import decode_json
 from flexllm_core.requests import ChatRequest
 from flexllm_providers.http import HttpResponse
 from flexllm_providers.http_errors import ErrorFacts, error_facts
 from flexllm_providers.target import Target
-from flexllm_providers.wire_errors import inside_200, status_error
+from flexllm_providers.wire_errors import inside_200, read_refusal, refusal_message, status_error
 
 _STATUSES = {
     "INVALID_ARGUMENT": 400,
@@ -44,14 +43,9 @@ _SECONDS = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)s")
 
 def decode_error(response: HttpResponse, request: ChatRequest, target: Target, now: float) -> LLMHTTPError:
     """The typed error in a response with an error status. `now` is wall-clock seconds since 1970."""
-    try:
-        data = decode_json(response.body) if response.body else None
-    except ValueError:
-        data = None
-    text = target.excerpt(response.body, request.extra_headers.values())
+    data, text = read_refusal(response, request, target)
     facts, error = _facts(data, text), _error(data)
-    said = facts.message if response.status >= 400 else "a redirect, which is not followed; configure the final URL"
-    what = f"HTTP {response.status}: {said}"
+    what = refusal_message(response.status, facts)
     meant, headers = _meant_status(response.status, facts), _with_delay(response.headers, error)
     return _as_given(status_error(meant, what, facts, text, headers, request, target, now), response.status, error)
 

@@ -21,7 +21,7 @@ from flexllm_providers.http_errors import error_facts
 from flexllm_providers.openai.usage import decode_usage, reported_cost
 from flexllm_providers.target import Target
 from flexllm_providers.think_tags import split_think_tags
-from flexllm_providers.wire_errors import inside_200, status_error, unusable
+from flexllm_providers.wire_errors import inside_200, read_refusal, refusal_message, status_error, unusable
 from flexllm_providers.wire_warnings import warn_left_out
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
@@ -250,15 +250,10 @@ def tool_call(call_id: object, name: str, arguments: object, number: int) -> Too
 
 def decode_error(response: HttpResponse, request: ChatRequest, target: Target, now: float) -> LLMHTTPError:
     """The typed error in a response with an error status. `now` is wall-clock seconds since 1970."""
-    body = target.excerpt(response.body, request.extra_headers.values())
-    try:
-        data = decode_json(response.body) if response.body else None
-    except ValueError:
-        data = None
-    facts = error_facts(data, body)
-    said = facts.message if response.status >= 400 else "a redirect, which is not followed; configure the final URL"
-    what = f"HTTP {response.status}: {said}"
-    return status_error(response.status, what, facts, body, response.headers, request, target, now)
+    data, text = read_refusal(response, request, target)
+    facts = error_facts(data, text)
+    what = refusal_message(response.status, facts)
+    return status_error(response.status, what, facts, text, response.headers, request, target, now)
 
 
 def error_in_body(
