@@ -12,8 +12,9 @@ from typing import Any
 from flexllm_mock.asgi import ApiError, ApiRequest, Reply
 from flexllm_mock.config import MockConfig
 from flexllm_mock.gemini.batch_input import BatchInput, read_batch_input
-from flexllm_mock.gemini.errors import GoogleErrors, rpc_code
+from flexllm_mock.gemini.errors import rpc_code
 from flexllm_mock.gemini.files import GeminiFile, find_file
+from flexllm_mock.gemini.keyed import StoredEndpoint
 from flexllm_mock.gemini.lists import page
 from flexllm_mock.gemini.paths import MODEL_PATH
 from flexllm_mock.jobs import ENDED, Job, RunRow, State
@@ -62,18 +63,14 @@ class Batch:
     final: str | None = None
 
 
-class BatchCreationEndpoint(GoogleErrors):
+class BatchCreationEndpoint(StoredEndpoint):
     """`POST .../models/{model}:batchGenerateContent` and `:asyncBatchEmbedContent`."""
 
     methods = frozenset(("POST",))
-    generates = False
-    url_key = True
-    bad_key_status = 400
 
     def __init__(self, config: MockConfig, storage: Storage, run: RunRow) -> None:
-        super().__init__(config.seed)
+        super().__init__(config, storage)
         self._config = config
-        self._storage = storage
         self._run = run
 
     def read(self, request: ApiRequest) -> None:
@@ -119,17 +116,10 @@ class BatchCreationEndpoint(GoogleErrors):
         return _Done(f'"error":{{"code":{rpc_code(reply.status)},"message":{string(message)}}}', failed=True)
 
 
-class BatchesEndpoint(GoogleErrors):
+class BatchesEndpoint(StoredEndpoint):
     """`{prefix}/{version}/batches`, `.../batches/{id}` and `.../batches/{id}:cancel`."""
 
     methods = frozenset(("DELETE", "GET", "POST"))
-    generates = False
-    url_key = True
-    bad_key_status = 400
-
-    def __init__(self, config: MockConfig, storage: Storage) -> None:
-        super().__init__(config.seed)
-        self._storage = storage
 
     def read(self, request: ApiRequest) -> None:
         """There is no body that matters."""

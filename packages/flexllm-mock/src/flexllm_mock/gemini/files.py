@@ -10,9 +10,9 @@ from hashlib import sha256
 from typing import Any
 
 from flexllm_mock.asgi import ApiError, ApiRequest, Reply, header, own_url, query_fields
-from flexllm_mock.config import MockConfig
-from flexllm_mock.gemini.errors import GoogleErrors, wrong
+from flexllm_mock.gemini.errors import wrong
 from flexllm_mock.gemini.fields import Fields, camel_case
+from flexllm_mock.gemini.keyed import StoredEndpoint
 from flexllm_mock.gemini.lists import page
 from flexllm_mock.jsontext import read_object
 from flexllm_mock.scripted import Prescribed
@@ -82,17 +82,10 @@ def find_file(storage: Storage, name: str) -> GeminiFile:
     return found
 
 
-class GeminiFilesEndpoint(GoogleErrors):
+class GeminiFilesEndpoint(StoredEndpoint):
     """`{prefix}/{version}/files`, `.../files/{id}` and `.../files/{id}:download`."""
 
     methods = frozenset(("DELETE", "GET"))
-    generates = False
-    url_key = True
-    bad_key_status = 400
-
-    def __init__(self, config: MockConfig, storage: Storage) -> None:
-        super().__init__(config.seed)
-        self._storage = storage
 
     def read(self, request: ApiRequest) -> None:
         """There is no body."""
@@ -125,17 +118,10 @@ class GeminiFilesEndpoint(GoogleErrors):
         return Reply(200, b"", body=file.content, content_type=file.mime_type.encode("latin-1", "replace"))
 
 
-class UploadEndpoint(GoogleErrors):
+class UploadEndpoint(StoredEndpoint):
     """`POST {prefix}/upload/{version}/files`, which begins an upload."""
 
     methods = frozenset(("POST",))
-    generates = False
-    url_key = True
-    bad_key_status = 400
-
-    def __init__(self, config: MockConfig, storage: Storage) -> None:
-        super().__init__(config.seed)
-        self._storage = storage
 
     def read(self, request: ApiRequest) -> None:
         """Parse what the client says of the file."""
@@ -178,18 +164,11 @@ class UploadEndpoint(GoogleErrors):
             raise ApiError(409, f"The file {short} already exists.", kind="ALREADY_EXISTS")
 
 
-class UploadPartEndpoint(GoogleErrors):
+class UploadPartEndpoint(StoredEndpoint):
     """`POST {prefix}/upload/{version}/files/{upload}`, which takes the content; the URL stands for the key."""
 
     methods = frozenset(("POST",))
-    generates = False
-    url_key = True
-    bad_key_status = 400
     open = True
-
-    def __init__(self, config: MockConfig, storage: Storage) -> None:
-        super().__init__(config.seed)
-        self._storage = storage
 
     def read(self, request: ApiRequest) -> None:
         """Accept any content."""

@@ -7,20 +7,17 @@ from typing import Any
 
 from flexllm_mock.asgi import ApiError, ApiRequest, Reply
 from flexllm_mock.config import MockConfig
-from flexllm_mock.gemini.errors import GoogleErrors
+from flexllm_mock.gemini.keyed import KeyedEndpoint
 from flexllm_mock.gemini.lists import page
 from flexllm_mock.scripted import Prescribed
 
 _DEFAULT_SIZE, _MOST = 50, 1000
 
 
-class GeminiModelsEndpoint(GoogleErrors):
+class GeminiModelsEndpoint(KeyedEndpoint):
     """`GET {prefix}/models` and `GET {prefix}/models/{name}` as Gemini answers them."""
 
     methods = frozenset(("GET",))
-    generates = False
-    url_key = True
-    bad_key_status = 400
 
     def __init__(self, config: MockConfig) -> None:
         super().__init__(config.seed)
