@@ -168,7 +168,7 @@ def _copy(result: ChatCompletionResult) -> ChatCompletionResult:
 
 
 def _free(result: ChatCompletionResult, *, keep_raw: bool) -> ChatCompletionResult:
-    """The answer as one that costs nothing now; what it did cost stays in `cost_source`'s place unseen."""
+    """The answer as one that nothing was sent for, and that costs nothing now."""
     result.cached = True
     result.attempts = result.corrections = 0
     result.latency = result.time_to_first_token = None

@@ -12,7 +12,7 @@ from typing import Any
 
 import diskcache
 
-from flexllm_batch.cache.database import DATABASE, CacheDamagedError, open_database
+from flexllm_batch.cache.database import DATABASE, CacheDamagedError, open_database, read_values
 from flexllm_batch.cache.entry import Entry, decode_entry, why_not_stored
 from flexllm_batch.cache.key import fingerprint_key
 from flexllm_batch.items import item_from_line
@@ -69,7 +69,8 @@ def find_entry(cache: diskcache.Cache | None, fingerprint: str, identities: list
     if cache is None:
         return None
     keys = [fingerprint_key(fingerprint, identity) for identity in identities]
-    found = [entry for key in keys if (entry := decode_entry(key, cache.get(key))) is not None]
+    values = read_values(cache, keys)
+    found = [entry for key, value in values.items() if (entry := decode_entry(key, value)) is not None]
     return max(found, key=lambda entry: entry.stored, default=None)
 
 
