@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from flexllm_batch.outputs import openai_lines
 from flexllm_batch.outputs.openai_lines import openai_line
 from flexllm_core.errors import BadRequestError, JournalConflictError, JournalError, LLMConnectionError
 from flexllm_core.results import ChatCompletionResult, ToolCall, Usage
@@ -148,7 +147,7 @@ async def test_an_output_that_cannot_be_written_is_told(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(openai_lines.os, "fsync", full)
+        patch.setattr(os, "fsync", full)
         with pytest.raises(JournalError):
             await run(ROWS)
     assert not (tmp_path / "out.jsonl").exists()

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import tempfile
-from pathlib import Path
 
 _DEFAULT = re.compile(
     r"""^default[ \t]*:[ \t]*
@@ -24,24 +21,3 @@ def with_default(text: str, name: str) -> str:
         return edited
     newline = "\r\n" if "\r\n" in text else "\n"
     return f"default: {value}{newline}{text}"
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replace a file by a whole new one with the same mode; a link stays a link.
-
-    Raises:
-        OSError: It cannot be written; the old file is as it was.
-    """
-    path = path.resolve()
-    mode = path.stat().st_mode & 0o777
-    fd, name = tempfile.mkstemp(prefix=path.name, suffix=".tmp", dir=path.parent)
-    try:
-        with os.fdopen(fd, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(mode)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from flexllm_batch.inputs.records import Record
 from flexllm_batch.outputs.answers import NO_OFFSET
-from flexllm_batch.outputs.journal import read_line, sync_folder, write_durably
+from flexllm_batch.outputs.journal import read_line, write_durably
 from flexllm_batch.outputs.lines import rewritten
+from flexllm_batch.outputs.replacement import replacing
 from flexllm_batch.planning.plan import RowOffsets
 from flexllm_core.errors import JournalError
 from flexllm_core.json_codec import decode_json
 from flexllm_core.options import SaveInput
-
-_BUFFER = 1 << 20
 
 
 def compact(
@@ -42,23 +39,13 @@ def compact(
     Raises:
         JournalError: It cannot be written; the old file is left, valid and complete but not in order.
     """
-    temporary = path.with_name(path.name + ".tmp")
     try:
-        with path.open("rb") as old:
+        with replacing(path) as new, path.open("rb") as old:
             if stale:
                 write_durably(path.with_name(path.name + ".stale"), (read_line(old.fileno(), at) for at in stale))
-            with temporary.open("wb", buffering=_BUFFER) as new:
-                shutil.copymode(path, temporary)
-                new.writelines(_lines(old.fileno(), offsets, _Rows(path, records, fingerprint), save_input))
-                new.flush()
-                os.fsync(new.fileno())
-        temporary.replace(path)
-        sync_folder(path.parent)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        if not isinstance(error, OSError):
-            raise
+            shutil.copymode(path, new.name)
+            new.writelines(_lines(old.fileno(), offsets, _Rows(path, records, fingerprint), save_input))
+    except OSError as error:
         raise JournalError(
             f"{path}: the answers are all in it, but it cannot be rewritten in input order: "
             f"{error.strerror or error}; the same command does that later"

@@ -22,6 +22,7 @@ from flexllm_batch.batch_settings import BatchSettings
 from flexllm_batch.contracts.contract import Contract
 from flexllm_batch.cost.pricing import pricer_for
 from flexllm_batch.outputs.path import MANIFEST
+from flexllm_batch.outputs.replacement import replacing
 from flexllm_batch.stats import RunStats
 from flexllm_core.endpoint import EndpointConfig
 from flexllm_core.redact import redact
@@ -122,18 +123,9 @@ class RunManifest:
         runs = [*self._earlier, self._run]
         if len(runs) > _MAX_RUNS:
             runs = [runs[0], *runs[1 - _MAX_RUNS :]]
-        temporary = self.path.with_name(self.path.name + ".tmp")
-        try:
-            with temporary.open("w", encoding="utf-8") as file:
-                json.dump({_FORMAT: _VERSION, "runs": runs}, file, indent=1, ensure_ascii=True)
-                file.write("\n")
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self.path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise
+        text = json.dumps({_FORMAT: _VERSION, "runs": runs}, indent=1, ensure_ascii=True)
+        with replacing(self.path) as file:
+            file.write(text.encode() + b"\n")
 
 
 def _earlier_runs(path: Path) -> list[Any]:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from flexllm_batch.outputs.journal import sync_folder
+from flexllm_batch.outputs.replacement import replacing
 from flexllm_core.errors import JournalError
 from flexllm_core.json_codec import decode_json, encode_json
 
-_BUFFER = 1 << 20
 _OK = 200
 
 
@@ -85,17 +83,11 @@ def write_openai_lines(journal: Path, path: Path) -> None:
     Raises:
         JournalError: It cannot be written; the answers are all in the journal.
     """
-    temporary = path.with_name(path.name + ".tmp")
     created = int(time.time())
     try:
-        with journal.open("rb") as lines, temporary.open("wb", buffering=_BUFFER) as file:
+        with replacing(path) as file, journal.open("rb") as lines:
             file.writelines(_converted(lines, created))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        sync_folder(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise JournalError(
             f"{path}: cannot be written: {error.strerror or error}; the answers are all in {journal}, "
             "and the same command writes it later"

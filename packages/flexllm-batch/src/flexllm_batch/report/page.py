@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 
+from flexllm_batch.outputs.replacement import replacing
 from flexllm_batch.report.charts import escaped, latency_chart, seconds_text, share_bar
 from flexllm_batch.report.rows import PageRows
 from flexllm_batch.report.summary import OutputSummary
@@ -29,14 +30,8 @@ def write_page(path: Path, name: str, summary: OutputSummary, rows: PageRows) ->
     Raises:
         OSError: It cannot be written.
     """
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.writelines(page(name, summary, rows))
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with replacing(path) as file:
+        file.writelines(page(name, summary, rows))
 
 
 def page(name: str, summary: OutputSummary, rows: PageRows) -> Iterator[bytes]:

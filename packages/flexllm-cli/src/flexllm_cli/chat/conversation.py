@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from flexllm_cli.atomic_file import write_atomically
 from flexllm_core.errors import InputError
 from flexllm_core.messages import normalize_messages
 
@@ -118,11 +117,4 @@ def save_text(path: Path, text: str) -> None:
             read_conversation(path)
         except InputError:
             raise InputError(f"{path} exists and holds no conversation; it is left alone") from None
-    fd, name = tempfile.mkstemp(prefix=path.name, suffix=".tmp", dir=path.parent)  # mode 0600
-    try:
-        with os.fdopen(fd, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    write_atomically(path, text)

@@ -131,10 +131,7 @@ def _check(text: str, path: Path) -> None:
 
 def _write(path: Path, text: str) -> None:
     """Write the file, 0600 from its first moment, in a folder that is made 0700."""
+    from flexllm_cli.atomic_file import write_atomically
+
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.unlink(missing_ok=True)
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(fd, "w", encoding="utf-8") as file:
-        file.write(text)
-    temporary.replace(path)
+    write_atomically(path, text)

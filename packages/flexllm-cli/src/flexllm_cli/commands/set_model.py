@@ -22,7 +22,8 @@ def set_model(
     """
     import os
 
-    from flexllm_cli.config_edit import with_default, write_atomically
+    from flexllm_cli.atomic_file import write_atomically
+    from flexllm_cli.config_edit import with_default
     from flexllm_core.config import default_path, load_config, parse_config
     from flexllm_core.errors import ConfigError, NotConfiguredError
     from flexllm_core.yaml_reader import read_text
@@ -38,5 +39,6 @@ def set_model(
     after = parse_config(text, path, os.environ)
     if after.default != name or after.models != found.models:
         raise ConfigError(f"{path}: `default` stands in a place that cannot be edited; change it by hand")
-    write_atomically(path, text)
+    file = path.resolve()  # a link stays a link
+    write_atomically(file, text, file.stat().st_mode & 0o777)
     say(f"the default model is now {name} ({path})")
