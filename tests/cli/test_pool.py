@@ -104,6 +104,73 @@ def test_a_dry_run_shows_every_endpoint(run_with, servers):
     assert "7.0" in err
 
 
+@pytest.fixture
+def ask_with(in_process, servers, tmp_path):
+    """Run `ask` or `chat` with a configuration; exit code, stdout, stderr, and the requests of each server."""
+
+    def run(config, command, *arguments, text=""):
+        path = tmp_path / "config.yaml"
+        path.write_text(yaml.safe_dump(config))
+        path.chmod(0o600)
+        code, out, err = in_process(command, *arguments, "--config", path, text=text)
+        return code, out, err, [len(server.requests) for server in servers]
+
+    for server in servers:
+        server.reset()
+    return run
+
+
+GONE = {"base_url": "http://127.0.0.1:9/v1"}
+ECHO = {"id": "echo", "name": "both"}
+
+
+@pytest.mark.parametrize("arguments", [["-m", "both"], ["-m", "echo"], [], ["--format", "json"], ["-m", "both", "-x"]])
+def test_a_question_goes_to_an_endpoint_that_is_there(ask_with, servers, arguments):
+    """Streamed or whole, with the model named or not: the first of two is dead, and nobody notices."""
+    model = {**ECHO, "endpoints": [GONE, {"base_url": servers[1].base_url}]}
+    code, out, err, asked = ask_with({"default": "both", "models": [model]}, "ask", "hello there", *arguments)
+    assert (code, asked) == (0, [0, 1]), err
+    assert "hello there" in out
+    assert "error" not in err
+
+
+def test_the_endpoints_of_batches_answer_questions_where_nothing_else_is_configured(ask_with, servers):
+    """A default model goes before them."""
+    batch = {"endpoints": [{"model": "echo", **GONE}, {"model": "echo", "base_url": servers[1].base_url}]}
+    code, out, err, asked = ask_with({"batch": batch}, "ask", "hello")
+    assert (code, out, asked) == (0, "hello\n", [0, 1]), err
+    default = {"id": "echo", "base_url": servers[0].base_url}
+    assert ask_with({"models": [default], "batch": batch}, "ask", "hello")[3] == [1, 1]
+
+
+def test_a_chat_of_several_endpoints_loses_no_turn_to_one_that_only_fails(ask_with, servers):
+    """It costs its trials: three faults in a row, and it is left alone."""
+    servers[0].add_fault(FaultRule(status=500))
+    model = {**ECHO, "endpoints": [{"base_url": server.base_url} for server in servers]}
+    turns = [f"turn {number}" for number in range(6)]
+    code, out, err, asked = ask_with({"models": [model]}, "chat", "-m", "both", text="\n".join(turns))
+    assert (code, out.split("\n")[:6]) == (0, turns), err
+    assert asked == [3, 6]
+
+
+def test_a_stream_that_breaks_after_its_first_event_is_asked_nowhere_else(ask_with, servers):
+    """What came of it has been shown; one that breaks before is asked elsewhere."""
+    model = {**ECHO, "endpoints": [{"base_url": server.base_url} for server in servers]}
+    for stage, answered, requests in (("after_headers", True, [1, 1]), ("mid_body", False, [1, 0])):
+        for server in servers:
+            server.reset()
+        servers[0].add_fault(FaultRule(disconnect=stage))
+        code, _, err, asked = ask_with({"models": [model]}, "ask", "one two three four five six seven eight")
+        assert (code == 0, asked) == (answered, requests), (stage, err)
+
+
+def test_a_base_url_of_the_command_line_is_the_only_endpoint(ask_with, servers):
+    """The entry's endpoints have no part in it."""
+    model = {**ECHO, "endpoints": [{"base_url": server.base_url} for server in servers]}
+    arguments = ("ask", "hello", "-m", "both", "--base-url", servers[1].base_url)
+    assert ask_with({"models": [model]}, *arguments)[3] == [0, 1]
+
+
 def pool_over(urls, **options):
     from flexllm_batch import LLMClientPool
 

@@ -9,7 +9,7 @@ import pytest
 from flexllm_core.config import Config, parse_config
 from flexllm_core.endpoint import EndpointConfig
 from flexllm_core.errors import ConfigError, NotConfiguredError
-from flexllm_core.resolve import resolve_endpoint
+from flexllm_core.resolve import resolve_endpoint, resolve_endpoints
 
 FILE = """
 default: def
@@ -178,3 +178,48 @@ def test_an_unusable_value_is_told_with_its_source(arguments: dict[str, str], en
     with pytest.raises(ConfigError) as caught:
         resolve(parse(FILE), arguments, env)
     assert str(caught.value).startswith(said)
+
+
+SEVERAL = """
+default: several
+models:
+  - {id: m, name: several, endpoints: [{base_url: http://one/v1}, {base_url: http://two/v1}]}
+  - {id: m-one, name: single, base_url: http://single/v1}
+"""
+SHARED = """
+batch:
+  endpoints: [{base_url: http://shared/v1, model: m}, {base_url: http://shared2/v1, model: m}]
+"""
+BOTH_OF_THEM, BATCH = ["http://one/v1", "http://two/v1"], ["http://shared/v1", "http://shared2/v1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "model", "env", "for_batch", "expected"),
+    [
+        (SEVERAL + SHARED, None, {}, True, BATCH),
+        (SEVERAL + SHARED, None, FLEX, True, BATCH),
+        (SEVERAL + SHARED, None, {}, False, BOTH_OF_THEM),
+        (SEVERAL + SHARED, "m", FLEX, True, BOTH_OF_THEM),
+        (SEVERAL + SHARED, "single", {}, False, ["http://single/v1"]),
+        (SEVERAL, None, {}, True, BOTH_OF_THEM),
+        (SEVERAL, None, FLEX, True, ["http://flex/v1"]),
+        (SEVERAL, None, {"FLEXLLM_MODEL": "several"} | O_URL, False, BOTH_OF_THEM),
+        (SEVERAL, None, {"OPENAI_MODEL": "several"}, True, BOTH_OF_THEM),
+        (SEVERAL, None, F_URL | {"FLEXLLM_MODEL": "several"}, True, ["http://flex/v1"]),
+        (SHARED, None, {}, False, BATCH),
+        (SHARED, None, FLEX, False, ["http://flex/v1"]),
+        (SHARED, "new", FLEX, True, ["http://flex/v1"]),
+    ],
+)
+def test_several_endpoints(
+    text: str, model: str | None, env: dict[str, str], for_batch: bool, expected: list[str]
+) -> None:
+    """The named entry's; for a batch those of its section; for a question these only where nothing else is there."""
+    found = resolve_endpoints(parse(text), model=model, env=env, for_batch=for_batch)
+    assert [endpoint.base_url for endpoint in found] == expected
+
+
+def test_an_entry_that_is_not_used_may_lack_its_variables() -> None:
+    """The default model's key is nobody's concern where a batch goes elsewhere."""
+    text = SEVERAL.replace("id: m,", "id: m, api_key: '${NOT_SET}',") + SHARED
+    assert len(resolve_endpoints(parse(text), env={})) == 2

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from flexllm_cli.i18n import gettext as _
 from flexllm_cli.i18n import translate_message
@@ -15,6 +15,10 @@ from flexllm_core.config import BatchConfig, Config, load_config
 from flexllm_core.endpoint import EndpointConfig, endpoint_from, endpoint_with_key
 from flexllm_core.errors import MissingExtraError
 from flexllm_core.resolve import resolve_endpoint, resolve_endpoints
+
+if TYPE_CHECKING:
+    from flexllm_batch.client import LLMClient
+    from flexllm_batch.pool import LLMClientPool
 
 EMBEDDED_MOCK = "mock"
 
@@ -33,6 +37,21 @@ class Connection:
     batch: BatchConfig
     others: tuple[EndpointConfig, ...] = ()
 
+    def client(self, *, track_cost: bool) -> LLMClient | LLMClientPool:
+        """A client for single questions: of the endpoint, or of all of them as one."""
+        from flexllm_batch.client import LLMClient  # their imports take a while
+
+        if not self.others:
+            return LLMClient(endpoint=self.endpoint, track_cost=track_cost)
+        from flexllm_batch.pool import LLMClientPool
+
+        return LLMClientPool(
+            (self.endpoint, *self.others),
+            load_balance=self.batch.load_balance,
+            fallback=self.batch.fallback,
+            track_cost=track_cost,
+        )
+
 
 def configuration(path: Path | None) -> Config:
     """The configuration file; its warnings are shown."""
@@ -49,7 +68,7 @@ def connect(
     model: str | None,
     base_url: str | None = None,
     api_key: str | None = None,
-    uses_endpoints: bool = False,
+    endpoints: Literal["one", "all", "batch"] = "one",
     **overrides: Any,
 ) -> Iterator[Connection]:
     """Resolve the endpoint of a command; `-m mock` starts the mock server inside, for as long as this lasts.
@@ -59,7 +78,7 @@ def connect(
         model: `--model`.
         base_url: `--base-url`.
         api_key: `--api-key`.
-        uses_endpoints: Whether several endpoints count, of `batch.endpoints` or of the model's entry.
+        endpoints: Whether an entry's `endpoints` all count; for a `batch` those of the batch section go first.
         overrides: Fields of the endpoint from options; None leaves the file's.
 
     Raises:
@@ -73,11 +92,11 @@ def connect(
             endpoint = endpoint_from({"model": EMBEDDED_MOCK, "name": EMBEDDED_MOCK, "base_url": url, "proxy": ""})
             yield Connection(endpoint.model_copy(update=overrides), config.batch)
         return
-    if uses_endpoints and not base_url and not api_key:
-        endpoints = resolve_endpoints(config, model=model)
+    if endpoints != "one" and not base_url and not api_key:
+        found = resolve_endpoints(config, model=model, for_batch=endpoints == "batch")
     else:
-        endpoints = (resolve_endpoint(config, model=model, base_url=base_url, api_key=api_key),)
-    first, *others = (endpoint.model_copy(update=overrides) for endpoint in endpoints)
+        found = (resolve_endpoint(config, model=model, base_url=base_url, api_key=api_key),)
+    first, *others = (endpoint.model_copy(update=overrides) for endpoint in found)
     yield Connection(first, config.batch, tuple(others))
 
 

@@ -8,7 +8,7 @@ the default entry.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from flexllm_core.config import Config
@@ -91,29 +91,54 @@ def _at_vendor(config: Config, model: str, provider: str | None, env: Mapping[st
 
 
 def resolve_endpoints(
-    config: Config, *, model: str | None = None, env: Mapping[str, str] | None = None
+    config: Config, *, model: str | None = None, env: Mapping[str, str] | None = None, for_batch: bool = True
 ) -> tuple[EndpointConfig, ...]:
-    """The endpoints that a batch goes to: those of the model's entry, else `batch.endpoints`, else the default model's.
+    """The endpoints that share the work: those of the model's entry, else `batch.endpoints`, else the default model's.
+
+    Args:
+        config: The configuration file.
+        model: Name or id of an entry, or a model's id.
+        env: Environment variables; by default the process's.
+        for_batch: A batch is asked about, for which `batch.endpoints` go before the environment and the default
+            model. For a single question they count only where nothing else is configured.
 
     Raises:
         NotConfiguredError: As `resolve_endpoint`.
         ConfigError: An entry is unusable.
     """
     env = os.environ if env is None else env
-    if not model and config.batch.endpoints:
-        return tuple(_with_key(endpoint, env) for endpoint in config.batch.endpoints)
-    name = model
-    if not name and not _environment_names_an_endpoint(env):
-        name = config.default or (config.names()[0] if config.models else None)
+    shared = () if model else config.batch.endpoints
+    if shared and for_batch:
+        return _with_keys(shared, env)
+    name = _entry_in_use(config, model, env)
     several = config.find_all(name, env) if name else ()
     if len(several) > 1:
-        return tuple(_with_key(endpoint, env) for endpoint in several)
+        return _with_keys(several, env)
+    if shared and not config.models and not _environment_names_an_endpoint(env):
+        return _with_keys(shared, env)
     return (resolve_endpoint(config, model=model, env=env),)
+
+
+def _entry_in_use(config: Config, model: str | None, env: Mapping[str, str]) -> str | None:
+    """The name of the entry that `resolve_endpoint` gives as it is; None where there is none, or only parts of it."""
+    if model:
+        return model
+    for prefix in ("FLEXLLM", "OPENAI"):
+        if env.get(f"{prefix}_BASE_URL", "").strip():
+            return None
+        name = env.get(f"{prefix}_MODEL", "").strip()
+        if name:
+            return name
+    return config.default or (config.names()[0] if config.models else None)
 
 
 def _environment_names_an_endpoint(env: Mapping[str, str]) -> bool:
     names = ("FLEXLLM_BASE_URL", "FLEXLLM_MODEL", "OPENAI_BASE_URL", "OPENAI_MODEL")
     return any(env.get(name, "").strip() for name in names)
+
+
+def _with_keys(endpoints: Iterable[EndpointConfig], env: Mapping[str, str]) -> tuple[EndpointConfig, ...]:
+    return tuple(_with_key(endpoint, env) for endpoint in endpoints)
 
 
 def _with_key(endpoint: EndpointConfig, env: Mapping[str, str]) -> EndpointConfig:

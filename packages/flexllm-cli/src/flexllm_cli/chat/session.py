@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Self
 
-from flexllm_batch.client import LLMClient
 from flexllm_batch.cost.metered import CostReport
 from flexllm_cli.answer_view import AnswerView, dimmed, show_stream, usage_line, warn_of_end
 from flexllm_cli.chat.commands import Command, help_lines, unknown_command
@@ -68,13 +67,16 @@ class ChatSession:
     @property
     def model_name(self) -> str:
         """What the user calls the model that is talked to."""
-        return self.client.endpoint.name or self.client.endpoint.model or self.client.endpoint.label
+        first, *others = self.client.endpoints
+        if others:
+            return f"{self.client.model} at {len(others) + 1} endpoints"
+        return first.name or first.model or first.label
 
     def _switch(self, name: str | None) -> None:
         """Talk to another model; where it cannot be reached at all, the present one stays."""
         with ExitStack() as stack:
             connection = stack.enter_context(self._connect(name))
-            client = LLMClient(endpoint=connection.endpoint, track_cost=True)
+            client = connection.client(track_cost=True)
             stack.callback(lambda: self._runner.run(client.aclose()))
             self._open.close()
             self._open = stack.pop_all()
@@ -114,6 +116,8 @@ class ChatSession:
         if result is None:
             raise InputError("the stream ended without an answer")
         self.conversation.answered(result.assistant_message or {"role": "assistant", "content": text})
+        if len({(endpoint.provider, endpoint.model) for endpoint in self.client.endpoints}) > 1:
+            self.conversation.for_another_model()  # the next answer may be another one's
         self.costs.add(result)
         warn_of_end(result)
         if self._interactive:

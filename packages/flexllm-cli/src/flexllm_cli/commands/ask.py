@@ -74,6 +74,7 @@ def ask(
         model=model,
         base_url=base_url,
         api_key=api_key,
+        endpoints="all",
         timeout=timeout,
         retry_times=retry_times,
     ) as connection:
@@ -111,11 +112,10 @@ async def _answer(
     connection: Connection, messages: list[dict[str, Any]], sampling: ChatOptions, *, whole: bool, cost: bool
 ) -> ChatCompletionResult:
     """The answer; it is shown as it comes, unless only the `whole` of it can be shown."""
-    from flexllm_batch.client import LLMClient  # its imports take a while
     from flexllm_cli.answer_view import AnswerView, show_stream
     from flexllm_core.errors import LLMResponseError
 
-    async with LLMClient(endpoint=connection.endpoint, track_cost=cost) as client:
+    async with connection.client(track_cost=cost) as client:
         if whole:
             return await client.chat(messages, **sampling)
         view = AnswerView(thoughts=bool(sampling.get("thinking")))

@@ -167,7 +167,7 @@ def batch(
         model=model,
         base_url=base_url,
         api_key=api_key,
-        uses_endpoints=True,
+        endpoints="batch",
         timeout=timeout,
         retry_times=retry_times,
         max_qps=max_qps,

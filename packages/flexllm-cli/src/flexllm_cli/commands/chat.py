@@ -62,6 +62,7 @@ def chat(
             model=name or model,
             base_url=None if elsewhere else base_url,
             api_key=None if elsewhere else api_key,
+            endpoints="all",
             timeout=timeout,
             retry_times=retry_times,
         )
