@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flexllm_batch import LLMClient
+from flexllm_batch import LLMClient, LLMClientPool
 from flexllm_mock import FaultRule, MockServer
 
 
@@ -39,3 +39,20 @@ async def test_nobody_asks_during_a_pause_and_no_row_is_lost():
     in_pause = [request for request in requests if told_at + 0.1 < request.received_at < told_at + 0.98]
     assert len(refused) == 3
     assert in_pause == []
+
+
+async def test_a_key_that_has_little_left_of_its_quota_gets_few_calls():
+    """1,000 of the 1,200 requests of one key are used up before the pool begins: nothing is refused."""
+    async with MockServer(rpm=1200) as server:
+        async with client_of(server, adaptive=False) as client:
+            await client.chat_batch([f"before {number}" for number in range(1000)], max_tokens=5)
+        keys = [
+            {"base_url": server.base_url, "model": "mock", "api_key": key, "proxy": ""} for key in ("EMPTY", "other")
+        ]
+        async with LLMClientPool(keys, concurrency_limit=5) as pool:
+            result = await pool.chat_batch([f"row {number}" for number in range(300)], max_tokens=5)
+            spent, fresh = pool.stats
+        statuses = server.stats().by_status
+    assert not [item.error for item in result if item.error]
+    assert statuses == {200: 1300}
+    assert fresh.ok >= 5 * spent.ok

@@ -37,6 +37,8 @@ class Place:
     index: int
     weight: float = 1.0
     load: float = 0.0
+    site: str | None = None
+    quota_left: float | None = None
 
 
 def fault() -> LLMRequestError:
@@ -150,6 +152,17 @@ def test_the_least_loaded_of_many_is_one_of_two(seeded_dice: None) -> None:
     assert 39 not in found
     assert len(found) > 10
     assert least_loaded(places[:16]).index == 0
+
+
+def test_of_several_keys_of_one_server_the_one_with_most_of_its_quota_left_is_taken() -> None:
+    """Where that server would have been chosen, and tells it of all of them."""
+    other = Place(0, load=5.0)
+    keys = [Place(1, load=1.0, site="s", quota_left=0.2), Place(2, load=2.0, site="s", quota_left=0.3)]
+    assert least_loaded([other, *keys]).index == 2
+    assert least_loaded([Place(0, load=0.5), *keys]).index == 0
+    assert least_loaded([keys[0], Place(2, load=2.0, site="s")]).index == 1
+    assert least_loaded([Place(1, load=1.0, site="s"), keys[1]]).index == 1
+    assert least_loaded([keys[0], Place(2, load=2.0, site="t", quota_left=0.9)]).index == 1
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from flexllm_batch.limits.concurrency import FIRST_LIMIT, AdaptiveLimit
 from flexllm_batch.limits.learner import speaks_of_tokens
 from flexllm_batch.limits.outage import Outage
 from flexllm_batch.limits.queue_watch import QueueWatch
+from flexllm_batch.limits.quota import Quota
 from flexllm_batch.limits.token_costs import TokenCosts
 from flexllm_core.errors import RateLimitError
 from flexllm_core.requests import ChatRequest
@@ -35,6 +36,26 @@ def test_an_empty_bucket_is_used_as_fast_as_it_is_refilled() -> None:
 def test_a_limit_by_the_day_leaves_a_minute_its_bursts() -> None:
     """What is left may be used soon."""
     assert advised_rate([RateLimit("requests", 14_400, 6000, 50_400.0)], 0) == pytest.approx(1 / 6 + 100)
+
+
+def test_what_is_left_of_a_quota_counts_what_was_sent_and_what_came_back() -> None:
+    """Of several limits that of which least is left; tokens count when their number is known."""
+    requests, tokens = RateLimit("requests", 600, 300, 30.0), RateLimit("tokens", 60_000, 12_000, 48.0)
+    quota = Quota((requests, tokens), at=100.0, counted=40)
+    assert quota.share_left(100.0, sent=40, in_flight=0, tokens=0) == 0.5
+    assert quota.share_left(100.0, sent=100, in_flight=60, tokens=0) == 0.4
+    assert quota.share_left(103.0, sent=100, in_flight=60, tokens=0) == 0.45
+    assert quota.share_left(103.0, sent=43, in_flight=3, tokens=1000.0) == 0.2
+    assert quota.share_left(1000.0, sent=43, in_flight=3, tokens=0) == 0.995  # those in flight are not back yet
+    assert Quota((tokens,), 0.0, 0).share_left(0.0, sent=5, in_flight=5, tokens=0) is None
+
+
+def test_a_full_quota_comes_back_within_a_minute() -> None:
+    """It does not say how fast it is refilled."""
+    quota = Quota((RateLimit("requests", 600, 600, 0.0),), at=0.0, counted=0)
+    assert quota.share_left(0.0, sent=60, in_flight=0, tokens=0) == 0.9
+    assert quota.share_left(3.0, sent=60, in_flight=0, tokens=0) == pytest.approx(0.95)
+    assert quota.share_left(30.0, sent=60, in_flight=0, tokens=0) == 1.0
 
 
 def test_the_concurrency_never_leaves_its_bounds() -> None:

@@ -271,6 +271,7 @@ def _member(stack: EndpointStack, shared: Mapping[str, Any], breaker: Breaker) -
         model=endpoint.model,
         params=own,
         weight=endpoint.weight or 1.0,
+        site=(stack.provider_client.target.base_url, endpoint.model),
     )
 
 

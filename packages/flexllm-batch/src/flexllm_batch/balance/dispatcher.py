@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Hashable, Sequence
 
 from flexllm_batch.balance.member import Member
 from flexllm_batch.balance.strategies import Candidate, Strategy
@@ -38,15 +38,17 @@ class Place:
     Attributes:
         promised: Calls that were given to it and have not begun yet.
         held_back: It is slow, and does so little of the work that it is better left alone.
+        site: Other members are the same server, with keys of their own; None for the only one.
     """
 
-    __slots__ = ("gate", "held_back", "member", "promised")
+    __slots__ = ("gate", "held_back", "member", "promised", "site")
 
     def __init__(self, member: Member) -> None:
         self.member = member
         self.gate = member.limited.gate
         self.promised = 0
         self.held_back = False
+        self.site: Hashable | None = None
 
     @property
     def index(self) -> int:
@@ -63,6 +65,11 @@ class Place:
         """Calls per second that it can answer, as far as is known."""
         full = self.gate.limit / self.member.latency
         return min(full, self.member.limited.max_qps or math.inf, self.gate.learned_qps or math.inf)
+
+    @property
+    def quota_left(self) -> float | None:
+        """The share that is left of its key's quota, as far as the server tells."""
+        return self.gate.quota_left
 
     @property
     def load(self) -> float:
@@ -99,6 +106,9 @@ class Dispatcher:
 
     def __init__(self, members: Sequence[Member], strategy: Strategy[Candidate], patience: float) -> None:
         self.places = [Place(member) for member in members]
+        sites = Counter(member.site for member in members)
+        for place in self.places:
+            place.site = place.member.site if sites[place.member.site] > 1 else None
         self._strategy: Strategy[Place] = strategy  # type: ignore[assignment]
         self._patience = patience
         self._loop = asyncio.get_running_loop()

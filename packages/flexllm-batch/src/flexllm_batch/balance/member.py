@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -55,6 +55,8 @@ class Member:
         model: The model that it asks.
         params: Its own default params, where they are not those of the whole pool.
         weight: Its share, for the strategies that go by weight.
+        site: What members have in common that are one server and model with different keys; None where it does not
+            matter.
 
     Attributes:
         index: Its number in the pool.
@@ -77,6 +79,7 @@ class Member:
         "ok",
         "params",
         "requests",
+        "site",
         "weight",
     )
 
@@ -89,6 +92,7 @@ class Member:
         model: str | None = None,
         params: Mapping[str, Any] | None = None,
         weight: float = 1.0,
+        site: Hashable | None = None,
     ) -> None:
         self.name = name
         self.limited = limited
@@ -96,6 +100,7 @@ class Member:
         self.model = model
         self.params = params
         self.weight = weight
+        self.site = site
         self.index = 0
         self.in_flight = self.requests = self.ok = self.failed = self.hedged = 0
         self.latency = self.last_answer = 0.0

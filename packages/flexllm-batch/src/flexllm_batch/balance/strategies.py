@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Literal, Protocol, TypeVar, get_args
 
 from flexllm_core.errors import ConfigError
@@ -34,6 +34,16 @@ class Candidate(Protocol):
         """Its load with one call more: (calls in flight + 1) / capacity, by its latency."""
         ...
 
+    @property
+    def site(self) -> Hashable | None:
+        """What it has in common with others that are the same server with other keys; None if there are none."""
+        ...
+
+    @property
+    def quota_left(self) -> float | None:
+        """The share that is left of its key's quota; None where the server does not tell."""
+        ...
+
 
 C = TypeVar("C", bound=Candidate)
 Strategy = Callable[[Sequence[C]], C]
@@ -41,10 +51,27 @@ Strategy = Callable[[Sequence[C]], C]
 
 
 def least_loaded(candidates: Sequence[C]) -> C:
-    """The one that will have answered first, as far as is known: faster members get more."""
+    """The one that will have answered first, as far as is known: faster members get more.
+
+    Keys of one server answer equally fast: of these the one that has most left of its quota.
+    """
     if len(candidates) > _TWO_CHOICES_ABOVE:
         candidates = random.sample(candidates, 2)
-    return min(candidates, key=_load)
+    chosen = min(candidates, key=_load)
+    return chosen if chosen.site is None else _with_most_left(chosen, candidates)
+
+
+def _with_most_left(chosen: C, candidates: Sequence[C]) -> C:
+    """The key of the same server of whose quota most is left, if the server tells of all of them."""
+    best, most = chosen, chosen.quota_left
+    for candidate in candidates:
+        if candidate.site == chosen.site:
+            left = candidate.quota_left
+            if left is None or most is None:
+                return chosen
+            if left > most:
+                best, most = candidate, left
+    return best
 
 
 def _load(candidate: Candidate) -> float:

@@ -12,12 +12,13 @@ import math
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from flexllm_batch.limits.advice import advised_rate
 from flexllm_batch.limits.concurrency import RAMP_SECONDS
+from flexllm_batch.limits.gate_limits import GateLimits
 from flexllm_batch.limits.learner import LONG_PAUSE, GateCounts, Learner
 from flexllm_batch.limits.pace import Pace, TokenPace
+from flexllm_batch.limits.quota import Quota
 from flexllm_batch.limits.refusals import given_up, too_long
 from flexllm_batch.limits.ticket import Ticket
 from flexllm_core.errors import LLMRequestError
@@ -38,27 +39,6 @@ _OFTEN, _SELDOM = 16, 64
 """Requests between two reviews of an endpoint that tells its limits, and of others: at least so many."""
 
 _NO_PACES: tuple[TokenPace | None, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class GateLimits:
-    """What a gate is told.
-
-    Attributes:
-        concurrency: Requests in flight at most.
-        max_qps: Requests per second at most.
-        tokens: Tokens per minute at most: of input and output together, of input, of output.
-        adaptive: Learn lower limits from the endpoint.
-        floor: The least that is learnt for the requests in flight.
-        patience: Seconds without an answer after which the calls that wait get an error.
-    """
-
-    concurrency: int
-    max_qps: float | None = None
-    tokens: tuple[float | None, float | None, float | None] = (None, None, None)
-    adaptive: bool = False
-    floor: int = 1
-    patience: float = 300.0
 
 
 class Gate:
@@ -100,6 +80,7 @@ class Gate:
         self._usual_size = 0.0
         self._probes: set[int] = set()  # the requests that try an endpoint that was out of order
         self._tokens = 0.0  # of a usual request, as answers say
+        self._quota: Quota | None = None
         self.in_flight = self.sent = 0
         self.review_at = 1 if limits.adaptive else math.inf
         self.answered = False
@@ -121,6 +102,18 @@ class Gate:
     def learned_qps(self) -> float | None:
         """Requests per second that the endpoint was found to admit; None while nothing is known."""
         return self._learner.rate.rate if self._learner else None
+
+    @property
+    def quota_left(self) -> float | None:
+        """The share of its quota that the endpoint says is left, less what was sent since; None where it says nothing.
+
+        It may be below 0 while more is in flight than is left.
+        """
+        quota = self._quota
+        if quota is None:
+            return None
+        now = self._loop.time()
+        return quota.share_left(now, sent=self.sent, in_flight=self.in_flight, tokens=self._tokens)
 
     @property
     def parked(self) -> bool:
@@ -245,6 +238,7 @@ class Gate:
             self._tokens += (tokens - self._tokens) / (8 if self._tokens else 1)
         if self._learner is not None:
             now = self._loop.time()
+            self._quota = Quota(limits, now, self.sent - self.in_flight) if limits else None
             self._learner.advised = advised_rate(limits, self._tokens)
             if self._learner.pace is None and not self._learner.outage.failures:
                 self._learner.queue.review(now, self.sent - self.in_flight, self.in_flight, latency)

@@ -9,7 +9,8 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable, Sequence
 
-from flexllm_batch.limits.gate import Gate, GateLimits
+from flexllm_batch.limits.gate import Gate
+from flexllm_batch.limits.gate_limits import GateLimits
 from flexllm_batch.limits.outage import PATIENCE
 from flexllm_batch.limits.ticket import Ticket
 from flexllm_batch.limits.token_costs import TokenCosts
