@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from flexllm_batch.cost import genai_table
+from flexllm_batch.cost import genai_table, price_table
 from flexllm_batch.cost.pricing import Pricer, price_context, price_of, pricer_for
 from flexllm_batch.cost.rates import Rates, highest
 from flexllm_core.endpoint import EndpointConfig, Price
@@ -182,6 +183,29 @@ def test_an_answer_that_thought_may_cost_more_as_a_whole() -> None:
     assert qwen is not None
     assert qwen.cost(Usage(0, 1_000_000, 0)) == Decimal("1.2")
     assert qwen.cost(Usage(0, 1_000_000, 0, reasoning_tokens=1)) == 4
+
+
+def test_a_long_prompt_has_prices_of_its_own_for_every_kind_of_token() -> None:
+    """Qwen above 256,000 tokens of input: of plain, cached and written input, of answers with and without thinking."""
+    qwen = price_of("qwen-plus", QWEN)
+    assert qwen is not None
+    edge = qwen.cost(Usage(256_000, 1_000_000, 1_256_000))
+    assert edge == Decimal("0.1024") + Decimal("1.2")
+    assert qwen.cost(Usage(1_000_000, 1_000_000, 2_000_000)) == Decimal("1.2") + Decimal("3.6")
+    assert qwen.cost(Usage(1_000_000, 1_000_000, 2_000_000, reasoning_tokens=1)) == Decimal("13.2")
+    assert qwen.cost(Usage(1_000_000, 0, 1_000_000, cached_tokens=1_000_000)) == Decimal("0.24")
+    assert qwen.cost(Usage(1_000_000, 0, 1_000_000, cache_write_tokens=1_000_000)) == Decimal("1.5")
+
+
+def test_tiers_of_the_own_table_only_rise() -> None:
+    """They are told apart by where they begin, so they stand in order; a longer prompt is never cheaper."""
+    for rows in (price_table._QWEN, price_table._SILICONFLOW):
+        for name, row in rows.items():
+            starts = [start for start, _ in row.tiers]
+            assert starts == sorted(starts), name
+            steps = [row, *(tier for _, tier in row.tiers)]
+            assert all(a.input <= b.input and a.output <= b.output for a, b in itertools.pairwise(steps)), name
+            assert all(step.cached is None or step.cached < step.input for step in steps), name
 
 
 def test_every_kind_is_priced_once() -> None:

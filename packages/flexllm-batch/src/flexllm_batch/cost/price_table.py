@@ -1,9 +1,12 @@
 """Prices that no library has: Qwen on Alibaba's DashScope, and SiliconFlow. US dollars per million tokens.
 
-The facts are those of Alibaba's and SiliconFlow's international price lists, as models.dev and LiteLLM's
-table had them on the day `AS_OF`. They hold for the international endpoints alone, which bill in US
-dollars. The endpoints in China (`dashscope.aliyuncs.com`, `siliconflow.cn`) have other prices and bill in
-yuan: what a call costs there in dollars depends on the day, so it is unknown unless the user says it.
+The facts are those of Alibaba's and SiliconFlow's international price lists, as the open catalogue
+models.dev had them on the day `AS_OF`. Prices of cached tokens, of writes to the cache and of long prompts
+are those of Alibaba's own list of models (`/api/v1/models` of the international endpoint), as read a week
+before. Only rows on which both agree are here: a model whose price is in doubt has none. They hold for the
+international endpoints alone, which bill in US dollars. The endpoints in China (`dashscope.aliyuncs.com`,
+`siliconflow.cn`) have other prices and bill in yuan: what a call costs there in dollars depends on the day,
+so it is unknown unless the user says it.
 """
 
 from __future__ import annotations
@@ -21,33 +24,33 @@ SOURCE = "flexllm"
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """One model: input and output, and what differs from that. `tiers` begin above a number of input tokens."""
+    """One model: input and output, and what differs from that.
+
+    `thinking` is the price of the whole output of an answer that thought. `tiers` are other rows, for calls whose
+    input has more tokens than a number.
+    """
 
     input: float
     output: float
     cached: float | None = None
     cache_write: float | None = None
     thinking: float | None = None
-    tiers: tuple[tuple[int, float, float], ...] = ()
+    tiers: tuple[tuple[int, _Row], ...] = ()
 
 
 _QWEN = {
-    "qwen-max": _Row(1.6, 6.4),
-    "qwen-plus": _Row(0.4, 1.2, thinking=4, tiers=((256_000, 1.2, 12),)),
-    "qwen-flash": _Row(0.05, 0.4, tiers=((256_000, 0.25, 2),)),
-    "qwen-turbo": _Row(0.05, 0.2, thinking=0.5),
-    "qwen3-max": _Row(1.2, 6, tiers=((32_000, 2.4, 12), (128_000, 3, 15))),
-    "qwen3.5-plus": _Row(0.4, 2.4),
-    "qwen3.6-plus": _Row(0.5, 3, 0.05, 0.625, tiers=((256_000, 2, 6),)),
-    "qwen3.7-plus": _Row(0.5, 3, 0.05, 0.625, tiers=((256_000, 2, 6),)),
+    "qwen-max": _Row(1.6, 6.4, 0.32),
+    "qwen-plus": _Row(0.4, 1.2, 0.08, 0.5, 4, tiers=((256_000, _Row(1.2, 3.6, 0.24, 1.5, 12)),)),
+    "qwen-flash": _Row(0.05, 0.4, 0.01, 0.063, tiers=((256_000, _Row(0.25, 2, 0.05, 0.313)),)),
+    "qwen-turbo": _Row(0.05, 0.2, 0.01, thinking=0.5),
+    "qwen3-max": _Row(1.2, 6, 0.24, 1.5, tiers=((32_000, _Row(2.4, 12, 0.48, 3)), (128_000, _Row(3, 15, 0.6, 3.75)))),
+    "qwen3.5-plus": _Row(0.4, 2.4, 0.04, 0.5, tiers=((256_000, _Row(0.5, 3, 0.05, 0.625)),)),
+    "qwen3.6-plus": _Row(0.5, 3, 0.05, 0.625, tiers=((256_000, _Row(2, 6, 0.2, 2.5)),)),
     "qwen3.7-max": _Row(2.5, 7.5, 0.5, 3.125),
     "qwq-plus": _Row(0.8, 2.4),
-    "qwen-vl-max": _Row(0.8, 3.2),
-    "qwen-vl-plus": _Row(0.21, 0.63),
-    "qwen3-next-80b-a3b-instruct": _Row(0.5, 2),
-    "qwen3-next-80b-a3b-thinking": _Row(0.5, 6),
+    "qwen-vl-max": _Row(0.8, 3.2, 0.16),
+    "qwen-vl-plus": _Row(0.21, 0.63, 0.042),
     "qwen3-235b-a22b": _Row(0.7, 2.8, thinking=8.4),
-    "qwen3-32b": _Row(0.7, 2.8, thinking=8.4),
     "qwen3-14b": _Row(0.35, 1.4, thinking=4.2),
     "qwen3-8b": _Row(0.18, 0.7, thinking=2.1),
 }
@@ -112,20 +115,17 @@ def model_names() -> set[str]:
 
 
 def _rates(row: _Row, provider: str) -> Rates:
-    def flat(price_in: float, price_out: float, *, first: bool) -> Rates:
-        def rate(value: float | None) -> Decimal:
-            return per_token(price_in if value is None or not first else value)
+    def rate(value: float | None) -> Decimal:
+        return per_token(row.input if value is None else value)
 
-        return Rates(
-            input=per_token(price_in),
-            output=per_token(price_out),
-            cached=rate(row.cached),
-            cache_write=rate(row.cache_write) if first else rate(None) * Decimal("1.25"),
-            source=SOURCE,
-            thinking_output=per_token(row.thinking) if row.thinking is not None and first else None,
-            provider=provider,
-            as_of=AS_OF,
-            tiers=tuple((start, flat(*prices, first=False)) for start, *prices in row.tiers) if first else (),
-        )
-
-    return flat(row.input, row.output, first=True)
+    return Rates(
+        input=per_token(row.input),
+        output=per_token(row.output),
+        cached=rate(row.cached),
+        cache_write=rate(row.cache_write),
+        source=SOURCE,
+        thinking_output=per_token(row.thinking) if row.thinking is not None else None,
+        provider=provider,
+        as_of=AS_OF,
+        tiers=tuple((start, _rates(tier, provider)) for start, tier in row.tiers),
+    )
