@@ -36,6 +36,21 @@ the date of Claude's `anthropic-version`). Claude's key is a bearer token when i
 `ANTHROPIC_AUTH_TOKEN`, or with `dialect: {auth: bearer}`.
 """
 
+CALLS = """
+## Counting tokens
+
+`client.count_tokens(messages, ...)` (`count_tokens_sync`) asks the endpoint how many input tokens a prompt has, with
+its tools and pictures; that costs nothing. Claude's and Gemini's APIs have a call for it, and Vertex AI for the models
+of both. OpenAI-compatible endpoints have none, so it is a `ConfigError` there. Such calls have limits of their own at
+the vendors, and here: they are retried, but wait for no chat, and a budget does not count them.
+
+## Batches that providers run themselves
+
+`flexllm_providers.batch_codecs` writes and reads the items and the status of OpenAI's, Claude's and Gemini's batches,
+as pure functions. Vertex AI has none: its batches are files in Cloud Storage or tables in BigQuery, and their lines
+have no id by which an answer is known again.
+"""
+
 DIALECT_HEAD = """
 ## OpenAI-compatible endpoints
 
@@ -123,6 +138,7 @@ def document() -> str:
     return "".join(
         [
             HEAD,
+            CALLS,
             DIALECT_HEAD,
             *map(dialect_row, DIALECTS),
             CLAUDE_HEAD,

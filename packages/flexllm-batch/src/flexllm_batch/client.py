@@ -99,7 +99,13 @@ class LLMClient(BatchMethods):
         retrying = Retrying(self.stack.limited, policy)
         self.meter = Metered(retrying, self.pricer, self.budget) if tracking.enabled else None
         chat_model = with_cache(self.meter or retrying, cache, [self.stack.provider_client])
-        super().__init__(chat_model, model=endpoint.model, params=endpoint.params, read=self.stack.provider_client.read)
+        super().__init__(
+            chat_model,
+            model=endpoint.model,
+            params=endpoint.params,
+            read=self.stack.provider_client.read,
+            counter=Retrying(self.stack.counter, policy),
+        )
 
     @classmethod
     def from_config(cls, model: str | None = None, *, path: str | Path | None = None, **settings: Any) -> Self:

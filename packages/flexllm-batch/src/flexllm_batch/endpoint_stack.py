@@ -12,6 +12,7 @@ from flexllm_batch.limits.limited import Limited, limited_by
 from flexllm_core.endpoint import EndpointConfig
 from flexllm_core.protocol import ChatModel
 from flexllm_providers.client import ProviderClient
+from flexllm_providers.token_counter import TokenCounter
 
 DEFAULT_CONCURRENCY = 50
 
@@ -26,6 +27,8 @@ class EndpointStack:
         pricer: Its prices.
         budgeted: Keeps the budget, where there is one.
         limited: The outermost: whatever is sent passes the limits.
+        counter: Counts tokens instead of answering. Vendors limit these calls apart from chats, and so it has a gate
+            of its own, of the same width.
     """
 
     endpoint: EndpointConfig
@@ -33,6 +36,7 @@ class EndpointStack:
     pricer: Pricer
     budgeted: Budgeted | None
     limited: Limited
+    counter: Limited
 
 
 def endpoint_stack(endpoint: EndpointConfig, *, transport: Any = None, budget: Budget | None = None) -> EndpointStack:
@@ -61,4 +65,5 @@ def endpoint_stack(endpoint: EndpointConfig, *, transport: Any = None, budget: B
     attempt: ChatModel = budgeted or provider_client
     concurrency = endpoint.concurrency_limit or DEFAULT_CONCURRENCY
     limited = limited_by(endpoint, attempt, concurrency, provider_client.rate_limits)
-    return EndpointStack(endpoint, provider_client, pricer, budgeted, limited)
+    counter = Limited(TokenCounter(provider_client), concurrency=concurrency, max_qps=endpoint.max_qps)
+    return EndpointStack(endpoint, provider_client, pricer, budgeted, limited, counter)

@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 
 from flexllm_batch.balance.affinity import LOOK_AHEAD, PrefixAffinity
 from flexllm_batch.balance.balanced import Balanced
+from flexllm_batch.balance.counting import PoolCounter
 from flexllm_batch.balance.health import Breaker
 from flexllm_batch.balance.hedging import DEFAULT_HEDGE_BUDGET, HedgeAfter, Hedged
 from flexllm_batch.balance.member import Member, MemberStats
@@ -126,7 +127,9 @@ class LLMClientPool(BatchMethods):
         retrying = Retrying(_asked(self.balanced, affinity, hedge_after, hedge_budget), policy)
         self.meter = Metered(retrying, self.pricer, self.budget) if tracking.enabled else None
         chat_model = with_cache(self.meter or retrying, cache, [stack.provider_client for stack in self._stacks])
-        super().__init__(chat_model, model=model, params=params, read=self._read_any)
+        breakers = [Breaker(failure_threshold, recovery_time) for _ in self._stacks]
+        counter = Retrying(PoolCounter(self._stacks, breakers, model), policy)
+        super().__init__(chat_model, model=model, params=params, read=self._read_any, counter=counter)
 
     @classmethod
     def from_config(cls, model: str | None = None, *, path: str | Path | None = None, **settings: Any) -> Self:

@@ -189,6 +189,33 @@ class ProviderClient:
             if response is not None:
                 await response.aclose()
 
+    async def count_tokens(self, request: ChatRequest) -> int:
+        """The number of input tokens that a request has for its model, counted by the endpoint; it answers nothing.
+
+        Raises:
+            ConfigError: The endpoint has no call for that, or cannot do what the request asks for.
+            LLMRequestError: There is no answer.
+        """
+        wire = self._wire.token_count
+        if wire is None:
+            what = "OpenAI-compatible endpoints have no call that counts tokens"
+            raise ConfigError(f"{self.target.label}: {what}; the usage of an answer tells (result.usage.prompt_tokens)")
+        try:
+            target = self.target if self._token is None else await self._authorized(self._token)
+            http_request = wire.encode(request, target)
+            response = await self._transport(asyncio.get_running_loop()).send(http_request, self.timeouts)
+        except LLMRequestError as error:
+            self._name(error, request)
+            raise
+        if not 200 <= response.status < 300:
+            raise self._wire.decode_error(response, request, target, time.time())
+        return wire.decode(response, request, target, time.time())
+
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether the endpoint's kind has a call for `count_tokens`."""
+        return self._wire.token_count is not None
+
     def output_limit(self, request: ChatRequest) -> int | None:
         """Tokens that an answer to a request may have at most, as it is sent; None where nothing limits them.
 

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Literal, Self, TypedDict, Unpack, overload
 
 from flexllm_core import sync
+from flexllm_core.errors import ConfigError
 from flexllm_core.messages import MessagesInput, normalize_messages
 from flexllm_core.options import ChatOptions, request_from_options
 from flexllm_core.protocol import ChatModel
@@ -34,6 +35,7 @@ class ChatMethods:
         model: The model of calls that name none.
         params: Default params of every call.
         read: Reads a server's JSON (`ProviderClient.read`).
+        counter: Counts the tokens of requests, as a `TokenCounter` does; None for a client that cannot.
     """
 
     def __init__(
@@ -43,8 +45,10 @@ class ChatMethods:
         model: str | None,
         params: Mapping[str, Any],
         read: Callable[[Mapping[str, Any]], ChatCompletionResult],
+        counter: ChatModel | None = None,
     ) -> None:
         self.chat_model = chat_model
+        self._counter = counter
         self._read = read
         self.model = model
         self.params = params
@@ -61,13 +65,14 @@ class ChatMethods:
         request = request_from_options(normalize_messages(messages), options, self.model)
         return replace(request, params={**self.params, **request.params}, keep_raw=keep_raw)
 
-    def _answering(self, options: ChatOptions) -> ChatModel:
+    def _answering(self, options: ChatOptions, chat_model: ChatModel | None = None) -> ChatModel:
         """What answers a call with these options."""
+        chat_model = chat_model or self.chat_model
         if not options.get("preprocess"):
-            return self.chat_model
+            return chat_model
         from flexllm_providers.media.model import embedding_media  # only messages with media need it
 
-        return embedding_media(self.chat_model, options["preprocess"], options.get("media_root"))
+        return embedding_media(chat_model, options["preprocess"], options.get("media_root"))
 
     async def chat(self, messages: MessagesInput, **options: Unpack[ChatOptions]) -> ChatCompletionResult:
         """Answer `messages` (a text, a message or a list of messages).
@@ -147,6 +152,25 @@ class ChatMethods:
             async for event in events:
                 if event.type == "content":
                     yield event.text
+
+    async def count_tokens(self, messages: MessagesInput, **options: Unpack[ChatOptions]) -> int:
+        """How many input tokens `messages` are for the model, with the tools and whatever else the options add.
+
+        The endpoint itself counts, which costs nothing: Claude's and Gemini's APIs and Vertex AI have a call for it.
+
+        Raises:
+            ConfigError: The endpoint has no such call, as OpenAI-compatible ones; or an option is unknown.
+            LLMRequestError: There is no answer.
+            InputError: The messages are unusable.
+        """
+        if self._counter is None:
+            raise ConfigError(f"{type(self).__name__} cannot count tokens")
+        result = await self._answering(options, self._counter).complete(self.request(messages, **options))
+        return result.usage.prompt_tokens if result.usage is not None else 0
+
+    def count_tokens_sync(self, messages: MessagesInput, **options: Unpack[ChatOptions]) -> int:
+        """`count_tokens`, waiting for the number."""
+        return sync.run(lambda: self.count_tokens(messages, **options))
 
     def chat_sync(self, messages: MessagesInput, **options: Unpack[ChatOptions]) -> ChatCompletionResult:
         """`chat`, waiting for the answer."""

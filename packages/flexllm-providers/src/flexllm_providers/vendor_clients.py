@@ -9,6 +9,7 @@ from flexllm_core.errors import ConfigError
 from flexllm_providers.client import ProviderClient
 from flexllm_providers.methods import ChatMethods
 from flexllm_providers.retry import Retrying, RetryPolicy
+from flexllm_providers.token_counter import TokenCounter
 
 
 class VendorClient(ChatMethods):
@@ -48,6 +49,7 @@ class VendorClient(ChatMethods):
             model=self.endpoint.model,
             params=self.endpoint.params,
             read=provider.read,
+            counter=Retrying(TokenCounter(provider), policy),
         )
 
 

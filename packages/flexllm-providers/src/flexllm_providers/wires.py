@@ -42,6 +42,14 @@ class StreamDecoder(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class TokenCount:
+    """How a server is asked for the number of tokens in a request."""
+
+    encode: Callable[[ChatRequest, Target], HttpRequest]
+    decode: Callable[[HttpResponse, ChatRequest, Target, float], int]
+
+
+@dataclass(frozen=True, slots=True)
 class Wire:
     """One wire format as pure functions. The float argument is wall-clock seconds since 1970."""
 
@@ -51,6 +59,7 @@ class Wire:
     decode_error: Callable[[HttpResponse, ChatRequest, Target, float], LLMHTTPError]
     stream_decoder: Callable[[ChatRequest, Target, float], StreamDecoder]
     output_limit: Callable[[ChatRequest, Target], int | None]
+    token_count: TokenCount | None = None
 
 
 # Each wire is loaded when an endpoint speaks it: most programs need one.
@@ -77,6 +86,7 @@ def _claude() -> Wire:
     from flexllm_providers.claude.output_limit import output_limit
     from flexllm_providers.claude.stream import ClaudeStreamDecoder
     from flexllm_providers.claude.target import claude_target_from
+    from flexllm_providers.claude.token_count import decode_count, encode_count
 
     return Wire(
         claude_target_from,
@@ -85,6 +95,7 @@ def _claude() -> Wire:
         claude_errors.decode_error,
         ClaudeStreamDecoder,
         output_limit,
+        TokenCount(encode_count, decode_count),
     )
 
 
@@ -95,6 +106,7 @@ def _gemini() -> Wire:
     from flexllm_providers.gemini.output_limit import output_limit
     from flexllm_providers.gemini.stream import GeminiStreamDecoder
     from flexllm_providers.gemini.target import gemini_target_from
+    from flexllm_providers.gemini.token_count import decode_count, encode_count
 
     return Wire(
         gemini_target_from,
@@ -103,6 +115,7 @@ def _gemini() -> Wire:
         gemini_errors.decode_error,
         GeminiStreamDecoder,
         output_limit,
+        TokenCount(encode_count, decode_count),
     )
 
 
@@ -117,6 +130,7 @@ def _vertex() -> Wire:
         vertex_wire.decode_error,
         vertex_wire.stream_decoder,
         vertex_wire.output_limit,
+        TokenCount(vertex_wire.encode_count, vertex_wire.decode_count),
     )
 
 

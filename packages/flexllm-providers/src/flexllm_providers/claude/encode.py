@@ -29,7 +29,7 @@ def encode(request: ChatRequest, target: Target, *, stream: bool) -> HttpRequest
         InputError: The messages cannot be given to Claude, or written as JSON.
     """
     claude = claude_target(target)
-    headers = _with_headers(claude.api_headers, request.extra_headers)
+    headers = with_headers(claude.api_headers, request.extra_headers)
     body = encode_json(message_body(request, claude, stream=stream))
     return HttpRequest("POST", api_url(claude.base_url, "messages"), headers, body)
 
@@ -57,7 +57,7 @@ def encode_vertex(request: ChatRequest, target: Target, *, stream: bool) -> Http
     model = claude.model_of(request)
     version = claude.version or VERTEX_VERSION
     body = {"anthropic_version": version, **_body(request, claude, model, stream=stream)}
-    headers = _with_headers(claude.vertex_headers, request.extra_headers)
+    headers = with_headers(claude.vertex_headers, request.extra_headers)
     return HttpRequest("POST", vertex_url(claude.base_url, model, stream=stream), headers, encode_json(body))
 
 
@@ -109,5 +109,6 @@ def _check_end(turns: list[dict[str, Any]], row: ClaudeModel, who: str) -> None:
         raise InputError(f"{who} does not go on from an assistant message; expected the user's message at the end")
 
 
-def _with_headers(headers: Mapping[str, str], more: Mapping[str, str]) -> Mapping[str, str]:
+def with_headers(headers: Mapping[str, str], more: Mapping[str, str]) -> Mapping[str, str]:
+    """Headers of an endpoint, and above them those of a request."""
     return {**headers, **{name.lower(): value for name, value in more.items()}} if more else headers

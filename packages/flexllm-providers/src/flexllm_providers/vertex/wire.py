@@ -8,11 +8,13 @@ from flexllm_core.results import ChatCompletionResult
 from flexllm_providers.claude import decode as claude_decode
 from flexllm_providers.claude import encode as claude_encode
 from flexllm_providers.claude import errors as claude_errors
+from flexllm_providers.claude import token_count as claude_token_count
 from flexllm_providers.claude.output_limit import output_limit as claude_output_limit
 from flexllm_providers.claude.stream import ClaudeStreamDecoder
 from flexllm_providers.gemini import decode as gemini_decode
 from flexllm_providers.gemini import encode as gemini_encode
 from flexllm_providers.gemini import errors as gemini_errors
+from flexllm_providers.gemini import token_count as gemini_token_count
 from flexllm_providers.gemini.output_limit import output_limit as gemini_output_limit
 from flexllm_providers.gemini.stream import GeminiStreamDecoder
 from flexllm_providers.http import HttpRequest, HttpResponse
@@ -53,3 +55,16 @@ def output_limit(request: ChatRequest, target: Target) -> int | None:
     """How many tokens the answer may have at most; None where nothing limits them."""
     limit = claude_output_limit if is_claude(request, target) else gemini_output_limit
     return limit(request, target)
+
+
+def encode_count(request: ChatRequest, target: Target) -> HttpRequest:
+    """The HTTP request for the number of tokens in a request; raises as the model's own wire does."""
+    if is_claude(request, target):
+        return claude_token_count.encode_vertex_count(request, target)
+    return gemini_token_count.encode_count(request, target)
+
+
+def decode_count(response: HttpResponse, request: ChatRequest, target: Target, now: float) -> int:
+    """The number of tokens; raises as the model's own wire does."""
+    wire = claude_token_count.decode_count if is_claude(request, target) else gemini_token_count.decode_count
+    return wire(response, request, target, now)
