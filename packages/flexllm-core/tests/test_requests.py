@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Mapping
+from hashlib import blake2b
 from typing import Any
 
 import pytest
@@ -12,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flexllm_core.errors import InputError
+from flexllm_core.messages import ROLES
 from flexllm_core.options import PARAM_NAMES
-from flexllm_core.requests import ChatRequest, clean_params
+from flexllm_core.requests import ChatRequest, clean_params, request_fingerprint
 
 MESSAGES = [{"role": "user", "content": "hi"}]
 JSON = st.recursive(
@@ -62,6 +65,27 @@ def canonical(value: Any) -> Any:
     if isinstance(value, list):
         return ("list", tuple(canonical(item) for item in value))
     return (type(value).__name__, repr(value))
+
+
+TEXTS = st.text(alphabet=st.characters(exclude_categories=()), max_size=12)
+
+
+@given(
+    st.lists(st.fixed_dictionaries({"role": st.sampled_from(sorted(ROLES)), "content": TEXTS}), max_size=3),
+    TEXTS | st.none(),
+    OBJECTS,
+)
+def test_the_fingerprint_is_that_of_the_canonical_json(
+    messages: list[Any], model: str | None, params: dict[str, Any]
+) -> None:
+    """Messages of roles and texts alone, which are written in a quicker way, are known by the same fingerprint."""
+    text = json.dumps([model, messages, params], sort_keys=True, separators=(",", ":"))
+    wanted = blake2b(text.encode(), digest_size=16).hexdigest()
+    assert ChatRequest(messages, model, params).fingerprint() == wanted
+    assert request_fingerprint(messages, model, params) == wanted
+    assert request_fingerprint(tuple(messages), model, params) == wanted
+    text = json.dumps([model, messages, params, 3], sort_keys=True, separators=(",", ":"))
+    assert request_fingerprint(messages, model, params, 3) == blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 @pytest.mark.parametrize("name", sorted(PARAM_NAMES))

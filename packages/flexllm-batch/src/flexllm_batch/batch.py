@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from functools import partial
 from pathlib import Path
 
 from flexllm_batch.batch_settings import BatchSettings
@@ -17,7 +16,7 @@ from flexllm_batch.inputs.row_files import RowSource
 from flexllm_batch.inputs.sources import MessageStream, read_records
 from flexllm_batch.outputs.answers import AnswerIndex
 from flexllm_batch.outputs.journal import in_thread
-from flexllm_batch.outputs.journal import read_line as read_line_at
+from flexllm_batch.outputs.line_reader import LineReader
 from flexllm_batch.outputs.lines import error_line, success_line
 from flexllm_batch.outputs.manifest import RunManifest
 from flexllm_batch.outputs.output import OutputFile
@@ -142,19 +141,16 @@ class Batch:
             read_line: Callable[[int], bytes] = bytes
             if self.output is not None and len(answers):
                 file = stack.enter_context(self.output.path.open("rb"))
-                read_line = partial(read_line_at, file.fileno())
+                read_line = LineReader(file.fileno()).read
             return make_plan(
                 self._with_models() if self._check_price else self.records(),
                 answers,
-                self._fingerprint,
+                self.settings.fingerprint,
                 read_line,
                 limit=self.settings.limit,
                 save_input=self.settings.save_input,
                 survey=survey,
             )
-
-    def _fingerprint(self, record: Record) -> str:
-        return self.settings.request(record).fingerprint()
 
     def _with_models(self) -> Iterator[Record]:
         """The records, while the models that they name are taken down."""
@@ -247,7 +243,7 @@ class Batch:
 
     async def _finish(self, output: OutputFile) -> None:
         complete = self._exhausted and self.stats.left == 0
-        await output.finish(self.records, self._fingerprint, complete=complete)
+        await output.finish(self.records, self.settings.fingerprint, complete=complete)
 
     def _todo(self) -> Iterator[Record] | AsyncIterator[Record]:
         if isinstance(self.source, MessageStream):

@@ -13,7 +13,7 @@ from flexllm_batch.outputs.output import OutputFormat
 from flexllm_batch.planning.plan import OnBadRow, ResumeMode
 from flexllm_batch.stop_rules import FailureLimit
 from flexllm_core.options import SaveInput
-from flexllm_core.requests import ChatRequest
+from flexllm_core.requests import ChatRequest, request_fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +67,21 @@ class BatchSettings:
         return ChatRequest(
             record.messages,
             record.model or self.model,
-            {**self.params, **record.params} if record.params else self.params,
+            self._params(record),
             extra_headers=self.extra_headers,
             sample=record.sample or self.sample,
             skip_cache=self.skip_cache,
         )
+
+    def fingerprint(self, record: Record) -> str:
+        """The fingerprint of that request, without making it: an output is resumed by those of all its rows.
+
+        Raises:
+            InputError: It holds something that JSON cannot.
+        """
+        return request_fingerprint(
+            record.messages, record.model or self.model, self._params(record), record.sample or self.sample
+        )
+
+    def _params(self, record: Record) -> Mapping[str, Any]:
+        return {**self.params, **record.params} if record.params else self.params

@@ -7,10 +7,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
+from json.encoder import encode_basestring_ascii
 from typing import Any
 
 from flexllm_core.errors import InputError
-from flexllm_core.messages import Messages
+from flexllm_core.messages import ROLES, Messages
 
 NO_MAPPING: Mapping[str, Any] = {}
 
@@ -18,6 +19,7 @@ _FLOATS = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
 _encode = json.JSONEncoder(
     check_circular=False, ensure_ascii=True, allow_nan=False, sort_keys=True, separators=(",", ":")
 ).encode
+_PLAIN_KEYS = 2  # role and content
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,18 +59,48 @@ class ChatRequest:
         """
         if self._fingerprint is not None:
             return self._fingerprint
-        asked = [self.model, self.messages, self.params]
-        try:
-            text = _encode([*asked, self.sample] if self.sample else asked)
-        except (TypeError, ValueError, RecursionError) as error:
-            raise InputError(f"the request cannot be written as JSON: {error}") from None
-        fingerprint = blake2b(text.encode(), digest_size=16).hexdigest()
-        object.__setattr__(self, "_fingerprint", fingerprint)
-        return fingerprint
+        found = request_fingerprint(self.messages, self.model, self.params, self.sample)
+        object.__setattr__(self, "_fingerprint", found)
+        return found
 
     def with_params(self, **params: Any) -> ChatRequest:
         """A copy with some params replaced; a value of None removes the param."""
         return replace(self, params=clean_params({**self.params, **params}))
+
+
+def request_fingerprint(messages: Messages, model: str | None, params: Mapping[str, Any], sample: int = 0) -> str:
+    """The fingerprint of a request that is not made yet, as `ChatRequest.fingerprint` has it.
+
+    Raises:
+        InputError: It holds something that JSON cannot.
+    """
+    try:
+        text = None if sample else _plain_text(messages, model, params)
+        if text is None:
+            asked = [model, messages, params]
+            text = _encode([*asked, sample] if sample else asked)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"the request cannot be written as JSON: {error}") from None
+    return blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _plain_text(messages: Messages, model: str | None, params: Mapping[str, Any]) -> str | None:
+    """What `_encode` makes of a request whose messages are nothing but roles and texts, in a third of its time.
+
+    None for any other. A large output is resumed by the fingerprint of each of its rows.
+    """
+    turns = []
+    for message in messages:
+        if type(message) is not dict or len(message) != _PLAIN_KEYS:
+            return None
+        content, role = message.get("content"), message.get("role")
+        if type(content) is not str or type(role) is not str or role not in ROLES:
+            return None
+        turns.append(f'{{"content":{encode_basestring_ascii(content)},"role":"{role}"}}')
+    if type(messages) is not list or type(params) is not dict or (model is not None and type(model) is not str):
+        return None
+    name = "null" if model is None else encode_basestring_ascii(model)
+    return f"[{name},[{','.join(turns)}],{_encode(params) if params else '{}'}]"
 
 
 def clean_params(params: Mapping[str, Any]) -> dict[str, Any]:

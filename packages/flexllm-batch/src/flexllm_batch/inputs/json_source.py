@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import itertools
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -56,27 +55,23 @@ class SpooledLines:
 
 def json_rows(lines: Iterable[bytes], name: str) -> Iterator[Row]:
     """Parse JSON Lines, numbering the lines from 1. NaN and the infinities, which JSON does not have, are null."""
-    iterator = iter(lines)
-    for number in itertools.count(1):
-        try:
-            line = next(iterator, None)
-        except UNREADABLE as error:
-            yield number, InputError(f"cannot be read: {error}", source=name, line=number)
-            return
-        if line is None:
-            return
-        if number == 1:
-            line = line.removeprefix(_BOM)
-        try:
-            row = decode_finite_json(line)
-            if line.count(b"[") + line.count(b"{") >= MAX_DEPTH:
-                # Its metadata stand one level deeper in the output, where they must be read again.
-                decode_finite_json(b"[" + line + b"]")
-        except ValueError as error:
-            if line.strip():
-                yield number, InputError(f"not valid JSON: {_reason(error, line)}", source=name, line=number)
-        else:
-            yield number, row
+    number = 0
+    try:
+        for found in lines:
+            number += 1
+            line = found if number > 1 else found.removeprefix(_BOM)
+            try:
+                row = decode_finite_json(line)
+                if line.count(b"[") + line.count(b"{") >= MAX_DEPTH:
+                    # Its metadata stand one level deeper in the output, where they must be read again.
+                    decode_finite_json(b"[" + line + b"]")
+            except ValueError as error:
+                if line.strip():
+                    yield number, InputError(f"not valid JSON: {_reason(error, line)}", source=name, line=number)
+            else:
+                yield number, row
+    except UNREADABLE as error:
+        yield number + 1, InputError(f"cannot be read: {error}", source=name, line=number + 1)
 
 
 def _reason(error: ValueError, line: bytes) -> str:

@@ -7,17 +7,20 @@ probability of about 1 in 10**13.
 
 from __future__ import annotations
 
+import itertools
 from array import array
 from bisect import bisect_left
 
 _LOW_BITS = 24
 _LOW_MASK = (1 << _LOW_BITS) - 1
+_UNUSED_BITS = 128 - 64 - _LOW_BITS
 NO_OFFSET = -1
 
 
 def split_key(key: str) -> tuple[int, int]:
     """The two parts of a fingerprint (32 hex digits) that the index holds."""
-    return int(key[:16], 16), int(key[16:22], 16)
+    bits = int(key, 16)
+    return bits >> 64, bits >> _UNUSED_BITS & _LOW_MASK
 
 
 class AnswerIndex:
@@ -30,8 +33,8 @@ class AnswerIndex:
     def __init__(self) -> None:
         self._high = array("Q")
         self._low = array("Q")  # offset << 24 | 24 bits of the fingerprint
-        self._claimed = bytearray()
-        self._free = 0
+        self._claimed = bytearray()  # as long as the arrays once the first is claimed
+        self._claims = 0
         self._next = 0
         self._order: array[int] | None = None
         self._cursors: array[int] = array("I")  # by the first place of equal lines: the first that may be unclaimed
@@ -44,8 +47,6 @@ class AnswerIndex:
         high, low = split_key(key)
         self._high.append(high)
         self._low.append(offset << _LOW_BITS | low)
-        self._claimed.append(0)
-        self._free += 1
 
     def claim(self, key: str) -> int:
         """The offset of an unclaimed line that answers this request, or NO_OFFSET.
@@ -53,16 +54,16 @@ class AnswerIndex:
         The line behind the one claimed last comes first, then the first in the file.
         """
         high, low = split_key(key)
-        line = self._next
-        if line < len(self._high) and self._is_free(line, high, low):
-            self._next = line + 1
-        else:
+        line, highs = self._next, self._high
+        if len(self._claimed) < len(highs):
+            self._claimed.extend(bytes(len(highs) - len(self._claimed)))
+        if line >= len(highs) or highs[line] != high or not self._is_free(line, high, low):
             line = self._search(high, low)
             if line < 0:
                 return NO_OFFSET
-            self._next = line + 1
+        self._next = line + 1
         self._claimed[line] = 1
-        self._free -= 1
+        self._claims += 1
         return self._low[line] >> _LOW_BITS
 
     def _is_free(self, line: int, high: int, low: int) -> bool:
@@ -99,9 +100,9 @@ class AnswerIndex:
 
     def unclaimed(self) -> int:
         """How many lines answer no row."""
-        return self._free
+        return len(self._high) - self._claims
 
     def unclaimed_offsets(self) -> array[int]:
         """The offsets of the lines that answer no row."""
-        pairs = zip(self._low, self._claimed, strict=True)
+        pairs = itertools.zip_longest(self._low, self._claimed, fillvalue=0)
         return array("Q", (low >> _LOW_BITS for low, claimed in pairs if not claimed))

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from flexllm_batch.inputs.records import Record
 from flexllm_batch.outputs.answers import NO_OFFSET
-from flexllm_batch.outputs.journal import read_line, write_durably
+from flexllm_batch.outputs.journal import write_durably
+from flexllm_batch.outputs.line_reader import LineReader
 from flexllm_batch.outputs.lines import rewritten
 from flexllm_batch.outputs.replacement import replacing
 from flexllm_batch.planning.plan import RowOffsets
@@ -41,10 +42,11 @@ def compact(
     """
     try:
         with replacing(path) as new, path.open("rb") as old:
+            reader = LineReader(old.fileno())
             if stale:
-                write_durably(path.with_name(path.name + ".stale"), (read_line(old.fileno(), at) for at in stale))
+                write_durably(path.with_name(path.name + ".stale"), map(reader.read, stale))
             shutil.copymode(path, new.name)
-            new.writelines(_lines(old.fileno(), offsets, _Rows(path, records, fingerprint), save_input))
+            new.writelines(_lines(reader, offsets, _Rows(path, records, fingerprint), save_input))
     except OSError as error:
         raise JournalError(
             f"{path}: the answers are all in it, but it cannot be rewritten in input order: "
@@ -71,12 +73,12 @@ class _Rows:
         return record
 
 
-def _lines(fd: int, offsets: RowOffsets, rows: _Rows, save_input: SaveInput) -> Iterator[bytes]:
+def _lines(reader: LineReader, offsets: RowOffsets, rows: _Rows, save_input: SaveInput) -> Iterator[bytes]:
     for index in range(len(offsets)):
         offset = offsets.get(index)
         if offset == NO_OFFSET:
             continue
-        line = read_line(fd, offset)
+        line = reader.read(offset)
         if offsets.is_moved(index):
             value = decode_json(line)
             line = rewritten(value, rows.find(index, value["key"]), save_input)

@@ -150,7 +150,7 @@ class Journal:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | _BINARY, 0o666)
         try:
             done = 0
-            while chunk := _pread(self.fd, 1 << 20, done):
+            while chunk := pread(self.fd, 1 << 20, done):
                 view = memoryview(chunk)
                 while view:
                     view = view[os.write(fd, view) :]
@@ -175,10 +175,10 @@ class Journal:
 
 def read_line(fd: int, offset: int, guess: int = 4096) -> bytes:
     """The line that starts at `offset` of an open file, with its newline."""
-    data = _pread(fd, guess, offset)
+    data = pread(fd, guess, offset)
     end = data.find(b"\n")
     while end < 0:
-        more = _pread(fd, max(guess, len(data)), offset + len(data))
+        more = pread(fd, max(guess, len(data)), offset + len(data))
         if not more:
             return data
         end = more.find(b"\n")
@@ -188,7 +188,8 @@ def read_line(fd: int, offset: int, guess: int = 4096) -> bytes:
     return data[: end + 1]
 
 
-def _pread(fd: int, size: int, offset: int) -> bytes:
+def pread(fd: int, size: int, offset: int) -> bytes:
+    """At most `size` bytes at an offset of an open file."""
     if hasattr(os, "pread"):
         return os.pread(fd, size, offset)
     os.lseek(fd, offset, os.SEEK_SET)  # Windows; appending moves the position itself

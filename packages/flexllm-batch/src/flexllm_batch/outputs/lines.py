@@ -13,6 +13,8 @@ from flexllm_core.options import SaveInput
 from flexllm_core.results import ChatCompletionResult
 
 _KEYS_BEFORE_STATUS = 2  # index and output
+_OUTPUT = b'"output":"'
+_BACKSLASH = ord("\\")
 _KEY = re.compile("[0-9a-f]{32}")
 
 
@@ -105,18 +107,29 @@ def error_dict(error: Exception) -> dict[str, Any]:
 
 def stands(line: bytes, record: Record, save_input: SaveInput) -> bool:
     """Whether a kept answer's line already is the line of this row, and needs no rewriting."""
-    if not line.startswith(b'{"index":%d,' % record.index):
+    start = b'{"index":%d,' % record.index
+    if not line.startswith(start):
         return False
     part = encode_json({"status": "success", **saved_input(record, save_input), "metadata": record.metadata})
-    at = line.find(part[1:-1] + b",")
+    inner = part[1:-1] + b","
+    if line.startswith(inner, _behind_output(line, len(start))):
+        return True
+    at = line.find(inner)
     if at > 0:
-        # Usually it is found where it belongs, right behind the output. Quotes in a text would be escaped, but it
-        # may also be found deeper, in metadata that holds the lines of another run.
+        # Quotes in a text would be escaped, but it may be deeper, in metadata that hold the lines of another run.
         with contextlib.suppress(ValueError):
             return len(decode_json(line[: at - 1] + b"}")) == _KEYS_BEFORE_STATUS
     # The same values may be written in another way: escaped, because something else in the line had to be.
     value = decode_json(line)
     return encode_json({key: value[key] for key in ("status", "input", "metadata") if key in value}) == part
+
+
+def _behind_output(line: bytes, start: int) -> int:
+    """Where what follows the output begins, if the output at `start` is a text without quotes; else the line's end."""
+    quote = line.find(b'"', start + len(_OUTPUT))
+    if line.startswith(_OUTPUT, start) and line[quote - 1] != _BACKSLASH and line.startswith(b",", quote + 1):
+        return quote + 2
+    return len(line)
 
 
 def rewritten(line: dict[str, Any], record: Record, save_input: SaveInput) -> bytes:
@@ -141,13 +154,10 @@ def rewritten(line: dict[str, Any], record: Record, save_input: SaveInput) -> by
 
 def is_output_line(value: object) -> bool:
     """Whether a parsed line is one of ours."""
-    return (
-        isinstance(value, dict)
-        and type(value.get("index")) is int
-        and value.get("status") in ("success", "error")
-        and "output" in value
-        and (value["status"] == "error" or is_key(value.get("key")))
-    )
+    if not isinstance(value, dict) or type(value.get("index")) is not int or "output" not in value:
+        return False
+    status = value.get("status")
+    return status == "error" or (status == "success" and is_key(value.get("key")))
 
 
 def is_key(key: object) -> bool:

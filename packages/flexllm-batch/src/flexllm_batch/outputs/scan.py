@@ -87,20 +87,21 @@ def is_output(path: Path) -> bool:
 
 
 def _scan_line(scan: Scan, line: bytes, offset: int) -> None:
-    whole = line.endswith(b"\n")
     try:
         value = decode_json(line)
     except ValueError:
         value = None
     if is_output_line(value):
         scan.lines += 1
-        scan.unterminated = not whole
         if value["status"] == "error":
             scan.errors += 1
         else:
             scan.answers.add(value["key"], offset)
-            scan.sample = scan.sample or value
-    elif not whole and value is None:
+            if scan.sample is None:
+                scan.sample = value
+        if not line.endswith(b"\n"):
+            scan.unterminated = True
+    elif value is None and not line.endswith(b"\n"):
         scan.torn = len(line)
     elif not line.strip():
         scan.blank += 1
