@@ -53,9 +53,10 @@ it is named. There is no telemetry.
 
 ## Languages
 
-Help, errors and summaries are in English, or in Simplified Chinese where `FLEXLLM_LANG`, `LC_ALL`, `LC_MESSAGES` or
-`LANG` (the first that is set) begins with `zh_CN`. `FLEXLLM_LANG=en` keeps them English. Names of fields, JSON, answers
-and what servers say are never translated, nor are the live bar and the tables of `flexllm diff`.
+Help, errors, tables, the live bar, summaries and the report's page are in English, or in Simplified Chinese where
+`FLEXLLM_LANG`, `LC_ALL`, `LC_MESSAGES` or `LANG` (the first that is set) begins with `zh_CN`. `FLEXLLM_LANG=en` keeps
+them English. Names of fields, JSON, answers and what servers say are never translated. The mock server speaks English
+alone, as it is a package that stands for itself.
 
 """
 

@@ -19,10 +19,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from flexllm_batch.report.page import template_texts
 from flexllm_cli.command_table import COMMANDS
 from flexllm_cli.lazy_group import load_command
 from flexllm_cli.localized_help import FRAME, paragraphs_of
-from flexllm_cli.po import read_po
+from flexllm_cli.po import TEMPLATE, read_po, templates_of
 
 ROOT = Path(__file__).parent.parent
 CATALOGUE = ROOT / "packages" / "flexllm-cli" / "src" / "flexllm_cli" / "locale" / "zh_CN.po"
@@ -55,6 +56,12 @@ TEXTS_OF = (
     "flexllm_core.options", "flexllm_core.resolve", "flexllm_providers.transport.errors",
 )  # fmt: skip
 """Modules in which every text of several words is a message."""
+
+TRANSLATED = ("flexllm_batch.progress", "flexllm_batch.report.page")
+"""Modules of a lower package that put their texts into the caller's language with `translate`."""
+
+LATENCIES = ("mean", "longest")
+"""Names of latencies, beside percentiles, which are the same in every language."""
 
 ELSEWHERE = (
     # The parser of the command line, in the versions of Typer that are admitted.
@@ -96,8 +103,11 @@ ELSEWHERE = (
     "Connection refused",
     # Counts and costs of a run.
     "cost unknown",
+    "{known} ({estimated} of it estimated)",
     "{known} + {count} rows of unknown cost",
     "budget: {text}",
+    "budget: {share} is used: {amounts}",
+    "{spent} spent and {reserved} reserved of {limit}",
 )
 """Texts that are made where no rule above finds them."""
 
@@ -135,10 +145,13 @@ def placeholder(node: ast.expr) -> str:
 
 
 def called(tree: ast.AST, *names: str) -> Iterator[str]:
-    """The texts that are the first argument of functions called so."""
+    """The texts that are the first argument of functions and methods called so."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names and node.args:
-            yield from template(node.args[0])
+        if isinstance(node, ast.Call) and node.args:
+            function = node.func
+            name = function.id if isinstance(function, ast.Name) else getattr(function, "attr", "")
+            if name in names:
+                yield from template(node.args[0])
 
 
 def raised(tree: ast.AST) -> Iterator[str]:
@@ -193,8 +206,8 @@ def option_texts(command: Any) -> Iterator[str]:
     yield from (" ".join(param.help.split()) for param in command.params if getattr(param, "help", None))
 
 
-def messages() -> list[str]:
-    """Every message, in the order in which they are found, each once."""
+def messages() -> dict[str, bool]:
+    """Every message, in the order in which they are found, and whether it is a template that texts are held against."""
     own = ROOT / "packages" / "flexllm-cli" / "src" / "flexllm_cli"
     explicit = list(FRAME)  # these are looked up as they stand
     found: list[str] = list(help_texts())
@@ -205,13 +218,18 @@ def messages() -> list[str]:
         explicit += called(tree, "_")
         found += [text for text in called(tree, "say") if not text.startswith("{")]
         found += raised(tree)
+    for tree in sources(*TRANSLATED):
+        explicit += called(tree, "translate", "_translate")
+    explicit += (*template_texts(), *LATENCIES)
     for tree in sources(*ERRORS_OF):
         found += raised(tree)
     for tree in sources(*TEXTS_OF):
         found += several_words(tree)
     found += ELSEWHERE
-    named = (text for text in map(normal, found) if "{}" not in text and not text.startswith(NO_MESSAGES))
-    return list(dict.fromkeys([*explicit, *filter(worded, named)]))
+    named = [text for text in map(normal, found) if "{}" not in text and not text.startswith(NO_MESSAGES)]
+    held_against = set(filter(worded, named))
+    in_order = [*explicit, *filter(worded, named)]
+    return {text: text in held_against and "{" in text for text in in_order}
 
 
 def normal(text: str) -> str:
@@ -231,22 +249,29 @@ def placeholders(text: str) -> list[str]:
     return sorted(re.findall(r"\{(\w+)\}", text))
 
 
-def problems(catalogue: dict[str, str], wanted: list[str]) -> list[str]:
-    """What is wrong with a catalogue."""
+def problems(text: str, wanted: dict[str, bool]) -> list[str]:
+    """What is wrong with the text of a catalogue."""
+    catalogue = read_po(text)
     found = [f"not translated: {text!r}" for text in wanted if text not in catalogue]
-    found += [f"nobody says: {text!r}" for text in catalogue if text not in set(wanted)]
+    found += [f"nobody says: {text!r}" for text in catalogue if text not in wanted]
     found += [
         f"other values than its message: {text!r}"
         for text, translation in catalogue.items()
         if placeholders(text) != placeholders(translation)
     ]
+    if templates_of(text) != {text for text, template in wanted.items() if template}:
+        found.append("other messages are marked as templates than are used so; write the catalogue anew")
     return found
 
 
-def written(catalogue: dict[str, str], wanted: list[str]) -> str:
+def written(catalogue: dict[str, str], wanted: dict[str, bool]) -> str:
     """The text of the catalogue with the messages that are wanted."""
-    pairs = [(quoted(text), quoted(catalogue.get(text, ""))) for text in wanted]
-    return HEAD + "".join(f"\nmsgid {text}\nmsgstr {translation}\n" for text, translation in pairs)
+    entries = (
+        f"\n{TEMPLATE}\n" * template + "\n" * (not template)
+        + f"msgid {quoted(text)}\nmsgstr {quoted(catalogue.get(text, ''))}\n"
+        for text, template in wanted.items()
+    )  # fmt: skip
+    return HEAD + "".join(entries)
 
 
 def quoted(text: str) -> str:
@@ -259,7 +284,7 @@ def main() -> int:
     catalogue, wanted = read_po(CATALOGUE.read_text(encoding="utf-8")), messages()
     if "--check" not in sys.argv:
         CATALOGUE.write_text(written(catalogue, wanted), encoding="utf-8")
-    found = problems(read_po(CATALOGUE.read_text(encoding="utf-8")), wanted)
+    found = problems(CATALOGUE.read_text(encoding="utf-8"), wanted)
     for problem in found:
         print(problem)
     return int(bool(found))

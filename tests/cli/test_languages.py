@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -55,6 +56,93 @@ def test_the_summary_of_a_run_is_in_chinese(in_process, files, mock, monkeypatch
     assert "费用未知" in err
     assert '"ok": 1' in out
     assert {line["status"] for line in files.lines()} == {"success", "error"}
+
+
+def test_every_table_is_in_chinese(in_process, files, mock, monkeypatch, tmp_path):
+    """Headings and words in cells; JSON is the same in every language."""
+    monkeypatch.setenv("FLEXLLM_LANG", "zh_CN")
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        f"models:\n  - {{id: gpt-4o, base_url: '{mock.base_url}'}}\n  - {{id: none, base_url: '${{NO_SUCH}}'}}\n"
+    )
+    config.chmod(0o600)
+    where = ("--config", config)
+    files.write_input([{"q": "one"}, {"q": "two"}])
+    run = ("batch", files.input, "-o", files.output, "-m", "gpt-4o", *where)
+    assert in_process(*run, "--track-cost")[0] == 0
+    other = tmp_path / "other.jsonl"
+    mock.post("/__mock__/faults", [{"answer": "else", "match": {"contains": "two"}}])
+    assert in_process("batch", files.input, "-o", other, "-m", "gpt-4o", *where)[0] == 0
+
+    shown = {
+        name: in_process(*arguments)[1]
+        for name, arguments in {
+            "list": ("list", *where),
+            "pricing": ("pricing", *where),
+            "price": ("pricing", "gpt-4o", *where),
+            "test": ("test", *where),
+            "all": ("test", "--all", *where),
+            "cache": ("cache", "stats", "--dir", tmp_path / "cache"),
+            "report": ("report", files.output),
+            "diff": ("diff", files.output, other),
+        }.items()
+    }
+    assert "无 API Key" in shown["list"]
+    assert "不可用" in shown["list"]
+    assert shown["pricing"].splitlines()[0].split() == ["模型", "输入", "输出", "缓存", "来源"]
+    assert "美元 / 百万 token:\n  输入 " in shown["price"]
+    assert shown["test"].splitlines()[0].startswith("配置        成功    http://")
+    assert shown["all"].splitlines()[0].split()[:3] == ["模型", "配置", "DNS"]
+    assert "none: 配置: " in shown["all"]
+    assert shown["cache"].splitlines()[1].split() == ["回答数", "0（已过期", "0）"]
+    assert "回答数  输入 token" in shown["report"]
+    assert "平均 " in shown["report"]
+    assert "两边都有 2 行（按请求对齐）: 回答相同 1, 有变化 1, 仅 B 失败 0" in shown["diff"]
+    assert "第 1 行, 有变化:" in shown["diff"]
+    for arguments in (("list", *where), ("test", *where), ("diff", files.output, other), ("report", files.output)):
+        assert not re.search("[\u4e00-\u9fff]", in_process(*arguments, "--format", "json")[1])
+
+
+def test_columns_stand_below_each_other_in_chinese(in_process, files, monkeypatch):
+    """A Chinese character is two columns wide."""
+    monkeypatch.setenv("FLEXLLM_LANG", "zh_CN")
+    head, *rows = in_process("pricing", "gpt-4o")[1].split("其他来源:\n")[1].splitlines()
+    columns = head.encode("gb18030").index("来源".encode("gb18030"))
+    assert rows
+    assert all(row.encode("gb18030")[columns - 2 : columns] == b"  " for row in rows)
+
+
+def test_the_bar_is_in_chinese(on_terminal, files, mock):
+    """Rate, requests in flight, time left, and the first error of a kind."""
+    files.write_input([{"q": f"{number}"} for number in range(8)])
+    mock.post("/__mock__/faults", [{"status": 400, "match": {"contains": "1"}}, {"delay": 0.2}])
+    shown, code = on_terminal(
+        "batch", files.input, "-o", files.output, "-m", "m", "--base-url", mock.base_url, "-c", "1",
+        env={"FLEXLLM_LANG": "zh_CN"}, columns=160,
+    )  # fmt: skip
+    assert code == 1
+    for text in (" 行/秒", "进行中 1", "剩余 ", " 个 token", "费用未知", "首次出现 BadRequestError", "失败 1"):
+        assert text in shown
+    for english in ("rows/s", "in flight", "ETA", "failed"):
+        assert english not in shown
+
+
+def test_the_page_is_in_chinese(in_process, files, mock, monkeypatch, tmp_path):
+    """What it says, and what its script says; rows are what they are."""
+    monkeypatch.setenv("FLEXLLM_LANG", "zh_CN")
+    files.write_input([{"q": "all outcomes"}])
+    in_process("batch", files.input, "-o", files.output, "-m", "m", "--base-url", mock.base_url)
+    path = tmp_path / "page.html"
+    assert in_process("report", files.output, "--html", path)[2] == f"页面: {path}\n"
+    page = path.read_text(encoding="utf-8")
+    assert '<html lang="zh-CN">' in page
+    for text in ("<h2>费用与 token</h2>", "<span>缓存命中</span>", "共 1 行: 成功 1, 失败 0", '"no rows": "\\u6ca1'):
+        assert text in page
+    shown = re.sub(r"<(style|script)\b.*?</\1>|<[^>]*>", " ", page, flags=re.DOTALL)
+    assert set(re.findall(r"[A-Za-z]{2,}", shown)) <= {
+        "out", "jsonl", "flexllm", "token", "JavaScript", "ms", "p", "http", "localhost"
+    }  # fmt: skip
+    assert "all outcomes" in page.split('id="data">')[1]
 
 
 def test_a_plan_is_in_chinese(in_process, files, monkeypatch):

@@ -83,7 +83,7 @@ def test_the_page_is_written_whole(run, cli, files, tmp_path):
     done = cli("report", files.output, "--html", page, "--rows", "5")
     assert done.returncode == 0, done.stderr
     text = page.read_text(encoding="utf-8")
-    assert text.count("<script") == 2
+    assert text.count("<script") == 3  # words, rows and its own
     assert "5 of 30 rows are on this page" in text
     assert files.output.read_bytes() == before
     assert f"page: {page}" in done.stderr

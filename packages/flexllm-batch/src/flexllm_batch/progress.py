@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import IO, Any, Protocol, cast
 
 from flexllm_batch.stats import RunStats
+from flexllm_batch.translation import Translate, untranslated
 from flexllm_core.visible import visible
 
 PLAIN_INTERVAL = 10.0
@@ -59,9 +60,10 @@ class _Ticking:
 
     interval = PLAIN_INTERVAL
 
-    def __init__(self, stream: IO[str], limit: Limit = no_limit) -> None:
+    def __init__(self, stream: IO[str], limit: Limit = no_limit, translate: Translate = untranslated) -> None:
         self.stream = _Unbreakable(stream)
         self._limit = limit
+        self._translate = translate
         self._task: asyncio.Task[None] | None = None
         self._shown: set[str] = set()
 
@@ -79,7 +81,8 @@ class _Ticking:
             stats.seconds = now - started
             for kind in [kind for kind in stats.examples if kind not in self._shown]:
                 self._shown.add(kind)
-                self.note(f"first {kind}: {stats.examples[kind]}")
+                message = self._translate(stats.examples[kind])
+                self.note(self._translate("first {kind}: {message}").format(kind=kind, message=message))
             if now - drawn >= self.interval * 0.999:  # ten times a tenth may be a little less than one
                 drawn = now
                 self.draw(stats, in_flight())
@@ -88,10 +91,23 @@ class _Ticking:
         """What bar and line show alike: rate, requests in flight and how many may be, and the time left."""
         rate = (stats.ok + stats.failed) / stats.seconds if stats.seconds else 0.0
         limit = self._limit()
-        parts = [f"{rate:.1f} rows/s", f"{in_flight} in flight" + (f" of {limit}" if limit is not None else "")]
+        flight = self._translate("{count} in flight" if limit is None else "{count} in flight of {limit}")
+        parts = [
+            self._translate("{rate} rows/s").format(rate=f"{rate:.1f}"),
+            flight.format(count=in_flight, limit=limit),
+        ]
         if rate and stats.left:
-            parts.append(f"ETA {format_seconds(stats.left / rate)}")
+            parts.append(self._translate("ETA {time}").format(time=format_seconds(stats.left / rate)))
         return parts
+
+    def troubles(self, stats: RunStats) -> list[str]:
+        """What did not go smoothly."""
+        counts = (
+            (self._translate("{count} retries"), stats.retries),
+            (self._translate("{count} corrections"), stats.corrections),
+            (self._translate("{count} failed"), stats.failed),
+        )
+        return [text.format(count=count) for text, count in counts if count]
 
     def draw(self, stats: RunStats, in_flight: int) -> None:
         """Show the counts."""
@@ -137,9 +153,10 @@ class PlainProgress(_Ticking):
     def draw(self, stats: RunStats, in_flight: int) -> None:
         """One line of counts."""
         total = "?" if stats.total is None else str(stats.total)
-        parts = [f"{stats.done}/{total} rows", *self.facts(stats, in_flight)]
-        parts += [text for text in (stats.cost_text(), stats.budget_text()) if text]
-        parts += _troubles(stats)
+        rows = self._translate("{done}/{total} rows").format(done=stats.done, total=total)
+        parts = [rows, *self.facts(stats, in_flight)]
+        parts += [self._translate(text) for text in (stats.cost_text(), stats.budget_text()) if text]
+        parts += self.troubles(stats)
         self.note(", ".join(parts))
 
 
@@ -148,8 +165,10 @@ class BarProgress(_Ticking):
 
     interval = BAR_INTERVAL
 
-    def __init__(self, stream: IO[str], limit: Limit = no_limit, *, track_cost: bool) -> None:
-        super().__init__(stream, limit)
+    def __init__(
+        self, stream: IO[str], limit: Limit = no_limit, translate: Translate = untranslated, *, track_cost: bool
+    ) -> None:
+        super().__init__(stream, limit, translate)
         from rich.console import Console  # only terminals need it
         from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
         from rich.progress import Progress as RichProgress
@@ -177,10 +196,12 @@ class BarProgress(_Ticking):
         facts = [f"{stats.done}/{total}", *self.facts(stats, in_flight)]
         tokens = stats.prompt_tokens + stats.completion_tokens
         if tokens:
-            facts.append(f"{format_count(tokens)} tokens")
-        if self._track_cost:
-            facts += [text for text in (stats.cost_text(), _budget_left(stats)) if text]
-        facts += _troubles(stats)
+            facts.append(self._translate("{count} tokens").format(count=format_count(tokens)))
+        if self._track_cost and (cost := stats.cost_text()):
+            facts.append(self._translate(cost))
+        if self._track_cost and stats.budget is not None:
+            facts.append(self._translate("{amount} left").format(amount=f"${stats.budget.ledger.left:.4f}"))
+        facts += self.troubles(stats)
         self._bar.update(self._row, completed=stats.done, total=stats.total, facts="  ".join(facts))
         self._bar.refresh()
 
@@ -196,25 +217,25 @@ class BarProgress(_Ticking):
         self._bar.stop()
 
 
-def _troubles(stats: RunStats) -> list[str]:
-    counts = (("retries", stats.retries), ("corrections", stats.corrections), ("failed", stats.failed))
-    return [f"{count} {name}" for name, count in counts if count]
-
-
-def _budget_left(stats: RunStats) -> str | None:
-    return f"${stats.budget.ledger.left:.4f} left" if stats.budget is not None else None
-
-
-def progress_for(stream: IO[str] | None = None, *, track_cost: bool = True, limit: Limit = no_limit) -> Progress:
+def progress_for(
+    stream: IO[str] | None = None,
+    *,
+    track_cost: bool = True,
+    limit: Limit = no_limit,
+    translate: Translate = untranslated,
+) -> Progress:
     """A bar if `stream` (standard error by default) is a terminal, plain lines if not.
 
     Args:
         stream: Where it is shown.
         track_cost: Show the cost in the bar.
         limit: How many requests may be in flight now.
+        translate: Puts what is shown into another language than English.
     """
     stream = stream or sys.stderr
-    return BarProgress(stream, limit, track_cost=track_cost) if stream.isatty() else PlainProgress(stream, limit)
+    if stream.isatty():
+        return BarProgress(stream, limit, translate, track_cost=track_cost)
+    return PlainProgress(stream, limit, translate)
 
 
 def format_seconds(seconds: float) -> str:

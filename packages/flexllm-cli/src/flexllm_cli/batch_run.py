@@ -35,6 +35,7 @@ from flexllm_cli.canary_gate import CanaryGate
 from flexllm_cli.connection import Connection
 from flexllm_cli.error_report import ErrorReport
 from flexllm_cli.event_loop import run
+from flexllm_cli.i18n import translate_message
 from flexllm_cli.schema_option import read_schema
 from flexllm_cli.signals import DrainSignals
 from flexllm_cli.terminal import say, write_result
@@ -203,7 +204,7 @@ class BatchCommand:
                 self._chat_model(client, settings),
                 source,
                 settings,
-                progress=progress_for(track_cost=track_cost, limit=client.current_limit),
+                progress=progress_for(track_cost=track_cost, limit=client.current_limit, translate=translate_message),
                 inputs=inputs,
                 manifest=RunManifest(self.output, settings, client.endpoints, inputs) if self.manifest else None,
                 check_price=client.check_price if client.budgeted else None,

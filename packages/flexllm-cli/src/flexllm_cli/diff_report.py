@@ -10,30 +10,49 @@ from typing import Any
 from flexllm_batch.outputs.diff import Change, OutputDiff
 from flexllm_batch.outputs.output_lines import OutputTotals
 from flexllm_batch.progress import format_count
+from flexllm_cli.i18n import gettext as _
+from flexllm_cli.i18n import translate_message
 
 _LONGEST = 300
-
-_ALIGNED = {"key": "their requests", "input": "their messages", "index": "their index"}
 
 
 def diff_lines(diff: OutputDiff, changes: Sequence[Change], before: Path, after: Path) -> list[str]:
     """The differences, for people."""
-    counts = (
-        f"{diff.same} with the same answer, {diff.changed} changed, {diff.broken} fail only in B, "
-        f"{diff.mended} fail only in A, {diff.both_failed} fail in both"
-    )
+    aligned = {
+        "key": _("{count} rows are in both, aligned by their requests: {counts}"),
+        "input": _("{count} rows are in both, aligned by their messages: {counts}"),
+        "index": _("{count} rows are in both, aligned by their index: {counts}"),
+    }
     lines = [
         _totals_line("A", before, diff.before),
         _totals_line("B", after, diff.after),
-        f"{diff.paired} rows are in both, aligned by {_ALIGNED[diff.by]}: {counts}",
+        aligned[diff.by].format(count=diff.paired, counts=_counts(diff)),
     ]
     if diff.only_before or diff.only_after:
-        lines.append(f"only in A: {diff.only_before} rows; only in B: {diff.only_after} rows")
+        text = _("only in A: {before} rows; only in B: {after} rows")
+        lines.append(text.format(before=diff.only_before, after=diff.only_after))
     for change in changes:
-        lines.append(f"row {change.after['index']}, {change.kind}:")
+        lines.append(_("row {row}, {kind}:").format(row=change.after["index"], kind=_kinds()[change.kind]))
         lines += [f"  A {_excerpt(change.before)}", f"  B {_excerpt(change.after)}"]
     hidden = diff.changed + diff.broken + diff.mended - len(changes)
-    return [*lines, f"{hidden} more rows that changed are not shown (--show)"] if hidden > 0 else lines
+    more = _("{count} more rows that changed are not shown (--show)").format(count=hidden)
+    return [*lines, more] if hidden > 0 else lines
+
+
+def _kinds() -> dict[str, str]:
+    """What kinds of changes are called."""
+    return {"changed": _("changed"), "broken": _("broken"), "mended": _("mended")}
+
+
+def _counts(diff: OutputDiff) -> str:
+    counts = (
+        (_("{count} with the same answer"), diff.same),
+        (_("{count} changed"), diff.changed),
+        (_("{count} fail only in B"), diff.broken),
+        (_("{count} fail only in A"), diff.mended),
+        (_("{count} fail in both"), diff.both_failed),
+    )
+    return ", ".join(text.format(count=count) for text, count in counts)
 
 
 def diff_json(diff: OutputDiff, changes: Sequence[Change]) -> str:
@@ -48,18 +67,24 @@ def diff_json(diff: OutputDiff, changes: Sequence[Change]) -> str:
 
 
 def _totals_line(name: str, path: Path, totals: OutputTotals) -> str:
-    tokens = f"{format_count(totals.prompt_tokens)} tokens in, {format_count(totals.completion_tokens)} out"
-    models = ", ".join(totals.models) or "no model"
-    unreadable = f", {totals.unreadable} unreadable lines" if totals.unreadable else ""
-    counts = f"{totals.rows} rows, {totals.ok} ok, {totals.failed} failed{unreadable}"
-    return f"{name} {path}: {counts}; {tokens}; {_cost(totals)}; {models}"
+    tokens = _("{read} tokens in, {written} out").format(
+        read=format_count(totals.prompt_tokens), written=format_count(totals.completion_tokens)
+    )
+    models = ", ".join(totals.models) or _("no model")
+    counts = [(_("{count} rows"), totals.rows), (_("{count} ok"), totals.ok), (_("{count} failed"), totals.failed)]
+    if totals.unreadable:
+        counts.append((_("{count} unreadable lines"), totals.unreadable))
+    shown = ", ".join(text.format(count=count) for text, count in counts)
+    return f"{name} {path}: {shown}; {tokens}; {_cost(totals)}; {models}"
 
 
 def _cost(totals: OutputTotals) -> str:
     if totals.unknown_cost and not totals.cost:
-        return "cost unknown"
+        return _("cost unknown")
     known = f"${totals.cost:.4f}"
-    return f"{known} + {totals.unknown_cost} rows of unknown cost" if totals.unknown_cost else known
+    if not totals.unknown_cost:
+        return known
+    return _("{known} + {count} rows of unknown cost").format(known=known, count=totals.unknown_cost)
 
 
 def _totals(totals: OutputTotals) -> dict[str, Any]:
@@ -80,6 +105,6 @@ def _excerpt(line: dict[str, Any]) -> str:
         text = line["output"] if isinstance(line["output"], str) else json.dumps(line.get("tool_calls"))
     else:
         error = line.get("error")
-        text = f"error: {error.get('message') if isinstance(error, dict) else error}"
+        text = f"{_('error:')} {translate_message(str(error.get('message') if isinstance(error, dict) else error))}"
     text = " ".join(text.split())
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}... ({len(text)} characters)"
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + _("... ({count} characters)").format(count=len(text))

@@ -10,16 +10,22 @@ from __future__ import annotations
 import gettext as stdlib_gettext
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
+from itertools import islice
 
-from flexllm_cli.po import read_po
+from flexllm_cli.po import read_po, templates_of
 
 ENGLISH = "en"
 LANGUAGES = (ENGLISH, "zh_CN")
 _CHINESE = re.compile(r"zh([_-](cn|sg|my|hans)([_-]\w+)?)?", re.IGNORECASE)
 _VARIABLES = ("FLEXLLM_LANG", "LC_ALL", "LC_MESSAGES", "LANG")
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
+_START = re.compile("[:;] |^[ ,]+")
+_LONGEST = 2000
+_STARTS = 8
+_DEPTH = 3
+"""What is looked at of a text: servers write into errors what they like, and the search grows with all of these."""
 
 
 def language_of(env: Mapping[str, str]) -> str:
@@ -33,11 +39,17 @@ def language_of(env: Mapping[str, str]) -> str:
 
 
 class Catalogue(stdlib_gettext.NullTranslations):
-    """Translations by message; what has none stays as it is."""
+    """Translations by message; what has none stays as it is.
 
-    def __init__(self, messages: Mapping[str, str]) -> None:
+    Args:
+        messages: The translation of each message.
+        templates: The messages that other texts are held against.
+    """
+
+    def __init__(self, messages: Mapping[str, str], templates: Collection[str] = ()) -> None:
         super().__init__()
         self._messages = messages
+        self._marked = templates
         self._templates: list[tuple[re.Pattern[str], str]] | None = None
 
     def gettext(self, message: str) -> str:
@@ -45,20 +57,33 @@ class Catalogue(stdlib_gettext.NullTranslations):
         return self._messages.get(message, message)
 
     def translate_message(self, text: str) -> str:
-        """The translation of a text that is a message, or one with values in it, or ends in one."""
+        """The translation of a text that is a message, or one with values in it, or ends in one.
+
+        A long text that is no message as it stands is given back as it is.
+        """
         if not self._messages:
             return text
-        starts = (0, *(place.end() for place in re.finditer("[:;] |^[ ,]+", text)))
-        return next((text[:start] + found for start in starts if (found := self._translated(text[start:]))), text)
+        return self._messages.get(text) or (self._found_in(text, _DEPTH) if len(text) <= _LONGEST else text)
 
-    def _translated(self, text: str) -> str | None:
-        if text in self._messages:
+    def _found_in(self, text: str, depth: int) -> str:
+        """The text, from the first place on that a message begins at translated."""
+        starts = (0, *(place.end() for place in islice(_START.finditer(text), _STARTS)))
+        return next(
+            (text[:start] + found for start in starts if (found := self._translated(text[start:], depth))), text
+        )
+
+    def _translated(self, text: str, depth: int) -> str | None:
+        if " " in text and text in self._messages:  # a word in a text may be the name of anything
             return self._messages[text]
+        if not depth:
+            return None
         if self._templates is None:
-            self._templates = _templates(self._messages)
+            self._templates = _templates(
+                {text: self._messages[text] for text in self._marked if text in self._messages}
+            )
         for pattern, translation in self._templates:
             if match := pattern.fullmatch(text):
-                values = {name: self.translate_message(value) for name, value in match.groupdict().items()}
+                values = {name: self._found_in(value, depth - 1) for name, value in match.groupdict().items()}
                 return _PLACEHOLDER.sub(lambda place, values=values: values[place[1]], translation)  # type: ignore[misc]
         return None
 
@@ -95,7 +120,7 @@ def catalogue_of(language: str) -> Catalogue:
     from importlib.resources import files  # English needs none of it
 
     text = (files("flexllm_cli") / "locale" / f"{language}.po").read_text(encoding="utf-8")
-    return Catalogue(read_po(text))
+    return Catalogue(read_po(text), templates_of(text))
 
 
 def language() -> str:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
+
+TEMPLATE = "#, python-brace-format"
+"""The line before a message that other texts are held against: `{names}` in it stand for what is there in them."""
 
 
 def read_po(text: str) -> dict[str, str]:
@@ -34,3 +38,14 @@ def read_po(text: str) -> dict[str, str]:
         except (ValueError, LookupError, TypeError):
             raise ValueError(f"line {number} is none of a catalogue: {line[:80]!r}") from None
     return {entry["msgid"]: entry["msgstr"] for entry in entries if entry["msgid"] and entry["msgstr"]}
+
+
+def templates_of(text: str) -> frozenset[str]:
+    """The messages of a `.po` file that are marked as templates.
+
+    >>> sorted(templates_of('#, python-brace-format\\nmsgid "no {name}"\\nmsgstr ""\\n\\nmsgid "{count} rows"'))
+    ['no {name}']
+    """
+    lines = text.splitlines()
+    marked = (after for before, after in pairwise(lines) if before == TEMPLATE)
+    return frozenset(json.loads(line.removeprefix("msgid ")) for line in marked)

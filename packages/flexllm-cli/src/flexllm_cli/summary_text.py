@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from flexllm_batch.cost.metered import ModelCost
@@ -14,6 +14,7 @@ from flexllm_batch.report.page import cost_text
 from flexllm_batch.report.summary import OutputSummary
 from flexllm_cli.i18n import gettext as _
 from flexllm_cli.i18n import translate_message
+from flexllm_cli.table import aligned
 
 _SHOWN_ERRORS = 5
 _SHOWN_MODELS = 10
@@ -34,7 +35,7 @@ def output_lines(summary: OutputSummary, output: Path) -> list[str]:
     counts += [text.format(count=count) for count, text in others if count]
     read, written = format_count(totals.prompt_tokens), format_count(totals.completion_tokens)
     tokens = _("tokens: {read} in, {written} out").format(read=read, written=written)
-    cost = _("cost: {cost}").format(cost=cost_text(summary))
+    cost = _("cost: {cost}").format(cost=cost_text(summary, _))
     return [
         _("{path}: {rows} rows, {counts}").format(path=output, rows=totals.rows, counts=", ".join(counts)),
         f"{tokens}; {cost}",
@@ -51,25 +52,13 @@ def model_lines(by_model: Mapping[str, ModelCost]) -> list[str]:
     found = sorted(by_model.items(), key=lambda item: (-item[1].cost, -item[1].requests, item[0]))
     rows: list[tuple[str, ...]] = [(_("model"), _("answers"), _("tokens in"), _("tokens out"), _("cost"))]
     for name, entry in found[:_SHOWN_MODELS]:
-        unknown = f"{entry.unknown} unknown" if entry.unknown else ""
+        unknown = _("{count} unknown").format(count=entry.unknown) if entry.unknown else ""
         known = f"${entry.cost:.4f}" if entry.cost or not entry.unknown else ""
         tokens = (format_count(entry.prompt_tokens), format_count(entry.completion_tokens))
         rows.append((name, str(entry.requests), *tokens, " + ".join(filter(None, (known, unknown)))))
     hidden = len(found) - _SHOWN_MODELS
-    return [*_aligned(rows), "  " + _("and {count} more models").format(count=hidden)] if hidden > 0 else _aligned(rows)
-
-
-def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-    return ["  " + "  ".join(_cells(row, widths)).rstrip() for row in rows]
-
-
-def _cells(row: Iterable[str], widths: list[int]) -> list[str]:
-    first, *others = (
-        cell.ljust(width) if place == 0 else cell.rjust(width)
-        for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-    )
-    return [first, *others]
+    lines = ["  " + line for line in aligned(rows, right=range(1, 5))]
+    return [*lines, "  " + _("and {count} more models").format(count=hidden)] if hidden > 0 else lines
 
 
 def latency_lines(latency: Histogram, first_token: Histogram) -> list[str]:
@@ -77,7 +66,7 @@ def latency_lines(latency: Histogram, first_token: Histogram) -> list[str]:
     lines = []
     for name, histogram in ((_("latency"), latency), (_("first token"), first_token)):
         if found := histogram.summary():
-            lines.append(f"{name}: " + ", ".join(f"{part} {seconds_text(value)}" for part, value in found.items()))
+            lines.append(f"{name}: " + ", ".join(f"{_(part)} {seconds_text(value)}" for part, value in found.items()))
     return lines
 
 

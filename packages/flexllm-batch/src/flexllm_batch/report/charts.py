@@ -27,24 +27,25 @@ def escaped(text: object) -> str:
     return html.escape(shown(str(text)))
 
 
-def share_bar(parts: Sequence[tuple[str, int]]) -> str:
-    """A bar of named parts, as wide as their shares."""
-    total = sum(count for _, count in parts)
+def share_bar(parts: Sequence[tuple[str, str, int]]) -> str:
+    """A bar of parts, each of a class of the style sheet, with a name and a count, as wide as their shares."""
+    total = sum(count for _, _, count in parts)
     if not total:
         return ""
     pieces, left = [], 0.0
-    for name, count in parts:
+    for css, name, count in parts:
         width = _WIDTH * count / total
         if count:
             title = f"<title>{escaped(name)}: {count:,} ({count / total:.1%})</title>"
-            css = escaped(name)
-            pieces.append(f'<rect class="{css}" x="{left:.2f}" y="0" width="{width:.2f}" height="22">{title}</rect>')
+            pieces.append(
+                f'<rect class="{escaped(css)}" x="{left:.2f}" y="0" width="{width:.2f}" height="22">{title}</rect>'
+            )
         left += width
-    label = ", ".join(f"{count} {name}" for name, count in parts)
+    label = ", ".join(f"{count} {name}" for _, name, count in parts)
     return _svg("".join(pieces), 22, label)
 
 
-def latency_chart(histogram: Histogram, count: int = 48) -> str:
+def latency_chart(histogram: Histogram, count: int = 48, *, label: str = "latency") -> str:
     """How many answers took how long, over a logarithmic axis of seconds."""
     bars = latency_bins(histogram, count)
     if not bars:
@@ -55,7 +56,7 @@ def latency_chart(histogram: Histogram, count: int = 48) -> str:
     for place, (low, high, number) in enumerate(bars):
         if number:
             height = max(1.0, _HEIGHT * number / most)
-            title = f"<title>{seconds_text(low)} to {seconds_text(high)}: {number:,}</title>"
+            title = f"<title>{seconds_text(low)} - {seconds_text(high)}: {number:,}</title>"
             left, top = place * width + 0.5, _HEIGHT - height
             size = f'x="{left:.2f}" y="{top:.2f}" width="{max(width - 1, 0.5):.2f}" height="{height:.2f}"'
             pieces.append(f'<rect class="bar" {size}>{title}</rect>')
@@ -65,7 +66,7 @@ def latency_chart(histogram: Histogram, count: int = 48) -> str:
         anchor = ("start", "middle", "middle", "middle", "end")[share]
         x, y = share * _WIDTH // 4, _HEIGHT + 16
         pieces.append(f'<text class="tick" x="{x}" y="{y}" text-anchor="{anchor}">{seconds_text(value)}</text>')
-    return _svg("".join(pieces), _HEIGHT + _AXIS, f"latency of {histogram.count} answers")
+    return _svg("".join(pieces), _HEIGHT + _AXIS, label)
 
 
 def latency_bins(histogram: Histogram, count: int) -> list[tuple[float, float, int]]:

@@ -3,7 +3,11 @@
 (() => {
   const PER_PAGE = 100;
   const PREVIEW = 300;
-  const PARTS = [["n", "input"], ["e", "error"], ["o", "output"], ["m", "metadata"]];
+  const words = JSON.parse(document.getElementById("words").textContent);
+  // Each text in English as an argument of `text`: the page is written with a translation of those that are found so.
+  const text = (english, values = {}) => words[english].replace(/\{(\w+)\}/g, (_place, name) => values[name]);
+  const PARTS = [["n", text("input")], ["e", text("error")], ["o", text("output")], ["m", text("metadata")]];
+  const OUTCOMES = { ok: text("ok"), truncated: text("truncated"), failed: text("failed") };
   const rows = JSON.parse(document.getElementById("data").textContent);
   const texts = rows.map((row) => [row.i, row.n, row.o, row.e, row.k, row.m, row.a].join("\n").toLowerCase());
   const found = (id) => document.getElementById(id);
@@ -12,13 +16,13 @@
   let shown = [];
   let start = 0;
 
-  const element = (name, className, text) => {
+  const element = (name, className, content) => {
     const node = document.createElement(name);
     if (className) node.className = className;
-    if (text !== undefined) node.textContent = text;
+    if (content !== undefined) node.textContent = content;
     return node;
   };
-  const preview = (text) => (text.length > PREVIEW ? text.slice(0, PREVIEW) + "…" : text);
+  const preview = (whole) => (whole.length > PREVIEW ? whole.slice(0, PREVIEW) + "…" : whole);
   const latency = (row) => (row.t === undefined ? "" : row.t.toFixed(2) + " s");
   const cost = (row) => (row.c === undefined ? "" : "$" + row.c.toFixed(6));
   const tokens = (row) => (row.u ? row.u[0].toLocaleString("en") + " + " + row.u[1].toLocaleString("en") : "");
@@ -27,12 +31,12 @@
     const line = element("tr");
     const cell = element("td");
     cell.colSpan = 7;
-    if (row.a) cell.append(element("p", "note", "model " + row.a));
+    if (row.a) cell.append(element("p", "note", text("model {name}", { name: row.a })));
     for (const [key, name] of PARTS) {
       if (row[key] === undefined) continue;
-      const label = name === "output" && row.s === "failed" ? "answer that could not stand" : name;
+      const label = key === "o" && row.s === "failed" ? text("answer that could not stand") : name;
       const length = row[key + "l"];
-      const cut = length === undefined ? "" : ": the beginning of " + length.toLocaleString("en") + " characters; the output file has all of it";
+      const cut = length === undefined ? "" : text(": the beginning of {count} characters; the output file has all of it", { count: length.toLocaleString("en") });
       cell.append(element("p", "note", label + cut), element("pre", "", row[key]));
     }
     line.append(cell);
@@ -53,10 +57,10 @@
       button.setAttribute("aria-expanded", String(open !== null));
     });
     number.append(button);
-    const text = row.s === "failed" ? row.e : row.o;
+    const answer = row.s === "failed" ? row.e : row.o;
     line.append(
-      number, element("td", row.s, row.s),
-      element("td", "text", preview(row.n || "")), element("td", "text", preview(text || "")),
+      number, element("td", row.s, OUTCOMES[row.s]),
+      element("td", "text", preview(row.n || "")), element("td", "text", preview(answer || "")),
       element("td", "number", latency(row)), element("td", "number", tokens(row)), element("td", "number", cost(row)),
     );
     return line;
@@ -66,7 +70,8 @@
     body.replaceChildren(...shown.slice(start, start + PER_PAGE).map((at) => drawn(rows[at])));
     const end = Math.min(start + PER_PAGE, shown.length);
     const format = (count) => count.toLocaleString("en");
-    place.textContent = shown.length ? format(start + 1) + " to " + format(end) + " of " + format(shown.length) : "no rows";
+    const numbers = { start: format(start + 1), end: format(end), count: format(shown.length) };
+    place.textContent = shown.length ? text("{start} to {end} of {count}", numbers) : text("no rows");
     found("previous").disabled = start === 0;
     found("next").disabled = end >= shown.length;
   };

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
@@ -13,12 +15,22 @@ from flexllm_batch.outputs.replacement import replacing
 from flexllm_batch.report.charts import escaped, latency_chart, seconds_text, share_bar
 from flexllm_batch.report.rows import PageRows
 from flexllm_batch.report.summary import OutputSummary
+from flexllm_batch.translation import Translate, untranslated
 
-_PLACE = re.compile(r"@([a-z-]+)@")
+_PLACE = re.compile(r'@([a-z-]+|"[^"@]+")@')
+_SCRIPT_TEXT = re.compile(r'\btext\("([^"]+)"')
 _LONGEST_EXAMPLE = 2000
 
 
-def write_page(path: Path, name: str, summary: OutputSummary, rows: PageRows) -> None:
+def write_page(
+    path: Path,
+    name: str,
+    summary: OutputSummary,
+    rows: PageRows,
+    *,
+    translate: Translate = untranslated,
+    language: str = "en",
+) -> None:
     """Write the page, whole or not at all.
 
     Args:
@@ -26,41 +38,63 @@ def write_page(path: Path, name: str, summary: OutputSummary, rows: PageRows) ->
         name: Of the output, for the heading.
         summary: Its sums.
         rows: The rows to show.
+        translate: Puts the page's own texts into another language than English.
+        language: Which one, as HTML calls it.
 
     Raises:
         OSError: It cannot be written.
     """
     with replacing(path) as file:
-        file.writelines(page(name, summary, rows))
+        file.writelines(page(name, summary, rows, translate=translate, language=language))
 
 
-def page(name: str, summary: OutputSummary, rows: PageRows) -> Iterator[bytes]:
+def page(
+    name: str,
+    summary: OutputSummary,
+    rows: PageRows,
+    *,
+    translate: Translate = untranslated,
+    language: str = "en",
+) -> Iterator[bytes]:
     """The page, in pieces."""
     style, script = _resource("page.css"), _resource("page.js")
+    parts = _Parts(summary, translate)
     pieces = {
+        "language": escaped(language),
         "style": style,
         "script": script,
         "style-hash": _hash(style),
         "script-hash": _hash(script),
-        "title": f"{escaped(name)} - flexllm report",
+        "title": escaped(translate("{name} - flexllm report").format(name=name)),
         "name": escaped(name),
-        "headline": _headline(summary),
-        "cards": _cards(summary),
-        "outcome": share_bar(_outcomes(summary)),
-        "latency": _latency(summary),
-        "models": _models(summary),
-        "errors": _errors(summary),
-        "rows-note": _rows_note(rows),
+        "headline": parts.headline(),
+        "cards": parts.cards(),
+        "outcome": parts.outcome(),
+        "latency": parts.latency(),
+        "models": parts.models(),
+        "errors": parts.errors(),
+        "rows-note": parts.rows_note(rows),
+        "words": _words(script, translate),
     }
     # One pass over the template alone: what is put in is never looked at again.
-    parts = _PLACE.split(_resource("page.html"))
-    for number, part in enumerate(parts):
+    for number, part in enumerate(_PLACE.split(_resource("page.html"))):
         if number % 2 == 0:
             yield part.encode()
         elif part == "rows":
             yield from rows.json_array()
         else:
-            yield pieces[part].encode()
+            yield (escaped(translate(part[1:-1])) if part.startswith('"') else pieces[part]).encode()
+
+
+def template_texts() -> list[str]:
+    """The texts for people that stand in the template and in the script, to be translated."""
+    quoted = [part[1:-1] for part in _PLACE.findall(_resource("page.html")) if part.startswith('"')]
+    return list(dict.fromkeys([*quoted, *_SCRIPT_TEXT.findall(_resource("page.js"))]))
+
+
+def _words(script: str, translate: Translate) -> str:
+    """What the script says, by what it says in English."""
+    return json.dumps({text: translate(text) for text in _SCRIPT_TEXT.findall(script)}).replace("<", "\\u003c")
 
 
 def _resource(name: str) -> str:
@@ -72,68 +106,18 @@ def _hash(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def _outcomes(summary: OutputSummary) -> list[tuple[str, int]]:
-    totals = summary.totals
-    return [("ok", totals.ok - summary.truncated), ("truncated", summary.truncated), ("failed", totals.failed)]
-
-
-def _headline(summary: OutputSummary) -> str:
-    totals = summary.totals
-    text = f"{totals.rows:,} rows: {totals.ok:,} ok, {totals.failed:,} failed"
-    if totals.unreadable:
-        text += f"; {totals.unreadable:,} lines of the file are no output lines"
-    return text
-
-
-def cost_text(summary: OutputSummary) -> str:
+def cost_text(summary: OutputSummary, translate: Translate = untranslated) -> str:
     """The cost, honest about what is estimated and unknown."""
     totals = summary.totals
     if totals.unknown_cost and not totals.cost:
-        return "unknown"
+        return translate("unknown")
     text = f"${totals.cost:.4f}"
     if summary.estimated_cost:
-        text += f" (${summary.estimated_cost:.4f} of it estimated)"
-    return f"{text} + {totals.unknown_cost:,} of unknown cost" if totals.unknown_cost else text
-
-
-def _cards(summary: OutputSummary) -> str:
-    totals = summary.totals
-    cards = [
-        ("ok", f"{totals.ok:,}"),
-        ("failed", f"{totals.failed:,}"),
-        ("truncated", f"{summary.truncated:,}"),
-        ("from the cache", f"{summary.cached:,}"),
-        ("retries", f"{summary.retries:,}"),
-        ("corrections", f"{summary.corrections:,}"),
-        ("input tokens", f"{totals.prompt_tokens:,}"),
-        ("output tokens", f"{totals.completion_tokens:,}"),
-        ("cost", cost_text(summary)),
-    ]
-    return "".join(f'<div class="card"><b>{escaped(value)}</b><span>{label}</span></div>' for label, value in cards)
-
-
-def _latency(summary: OutputSummary) -> str:
-    found = summary.latency.summary()
-    if found is None:
-        return '<p class="note">The output does not say.</p>'
-    text = ", ".join(f"{name} {seconds_text(value)}" for name, value in found.items())
-    first = summary.first_token.summary()
-    more = "" if first is None else f"; first token p50 {seconds_text(first['p50'])}, p95 {seconds_text(first['p95'])}"
-    return f'{latency_chart(summary.latency)}<p class="note">{text}{more}</p>'
-
-
-def _models(summary: OutputSummary) -> str:
-    if not summary.by_model:
-        return '<p class="note">There are no answers.</p>'
-    head = _row("th", ("model", "answers", "input tokens", "output tokens", "cost"))
-    lines = []
-    for name, entry in sorted(summary.by_model.items(), key=lambda item: (-item[1].cost, item[0])):
-        known = f"${entry.cost:.4f}" if entry.cost or not entry.unknown else ""
-        unknown = f"{entry.unknown:,} unknown" if entry.unknown else ""
-        counts = (entry.requests, entry.prompt_tokens, entry.completion_tokens)
-        cost = " + ".join(filter(None, (known, unknown)))
-        lines.append(_row("td", (name, *(f"{count:,}" for count in counts), cost)))
-    return f'<div class="scroll"><table><thead>{head}</thead><tbody>{"".join(lines)}</tbody></table></div>'
+        estimated = f"${summary.estimated_cost:.4f}"
+        text = translate("{known} ({estimated} of it estimated)").format(known=text, estimated=estimated)
+    if not totals.unknown_cost:
+        return text
+    return translate("{known} + {count} of unknown cost").format(known=text, count=f"{totals.unknown_cost:,}")
 
 
 def _row(tag: str, cells: tuple[str, ...]) -> str:
@@ -143,25 +127,111 @@ def _row(tag: str, cells: tuple[str, ...]) -> str:
     return f"<tr><{tag}{css}>{escaped(first)}</{tag}>{numbers}</tr>"
 
 
-def _errors(summary: OutputSummary) -> str:
-    if not summary.errors:
-        return '<p class="note">There are none.</p>'
-    lines = []
-    for kind, count in summary.errors.most_common():
-        example = summary.examples.get(kind, "")
-        if len(example) > _LONGEST_EXAMPLE:
-            example = f"{example[:_LONGEST_EXAMPLE]}..."
-        cells = f'<td class="number">{count:,}</td><td>{escaped(kind)}</td><td class="wrap">{escaped(example)}</td>'
-        lines.append(f"<tr>{cells}</tr>")
-    head = '<tr><th class="number">rows</th><th>kind</th><th>an example</th></tr>'
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """The parts of the page that sums are shown in."""
+
+    summary: OutputSummary
+    translate: Translate
+
+    def headline(self) -> str:
+        """How many rows there are, in a sentence."""
+        totals = self.summary.totals
+        text = self.translate("{rows} rows: {ok} ok, {failed} failed")
+        text = text.format(rows=f"{totals.rows:,}", ok=f"{totals.ok:,}", failed=f"{totals.failed:,}")
+        if totals.unreadable:
+            more = self.translate("; {count} lines of the file are no output lines")
+            text += more.format(count=f"{totals.unreadable:,}")
+        return escaped(text)
+
+    def outcome(self) -> str:
+        """A bar of outcomes."""
+        totals, truncated, translate = self.summary.totals, self.summary.truncated, self.translate
+        parts = (
+            ("ok", translate("ok"), totals.ok - truncated),
+            ("truncated", translate("truncated"), truncated),
+            ("failed", translate("failed"), totals.failed),
+        )
+        return share_bar(parts)
+
+    def cards(self) -> str:
+        """The sums, each in a card."""
+        totals, summary, translate = self.summary.totals, self.summary, self.translate
+        cards = [
+            (translate("ok"), f"{totals.ok:,}"),
+            (translate("failed"), f"{totals.failed:,}"),
+            (translate("truncated"), f"{summary.truncated:,}"),
+            (translate("from the cache"), f"{summary.cached:,}"),
+            (translate("retries"), f"{summary.retries:,}"),
+            (translate("corrections"), f"{summary.corrections:,}"),
+            (translate("input tokens"), f"{totals.prompt_tokens:,}"),
+            (translate("output tokens"), f"{totals.completion_tokens:,}"),
+            (translate("cost"), cost_text(summary, translate)),
+        ]
+        texts = ((escaped(value), escaped(label)) for label, value in cards)
+        return "".join(f'<div class="card"><b>{value}</b><span>{label}</span></div>' for value, label in texts)
+
+    def latency(self) -> str:
+        """How long answers took."""
+        found = self.summary.latency.summary()
+        if found is None:
+            return self._note(self.translate("The output does not say."))
+        text = ", ".join(f"{self.translate(name)} {seconds_text(value)}" for name, value in found.items())
+        first = self.summary.first_token.summary()
+        if first is not None:
+            more = self.translate("; first token p50 {median}, p95 {high}")
+            text += more.format(median=seconds_text(first["p50"]), high=seconds_text(first["p95"]))
+        label = self.translate("latency of {count} answers").format(count=self.summary.latency.count)
+        return latency_chart(self.summary.latency, label=label) + self._note(text)
+
+    def models(self) -> str:
+        """A table of answers, tokens and cost of each model."""
+        translate = self.translate
+        if not self.summary.by_model:
+            return self._note(translate("There are no answers."))
+        names = (translate("model"), translate("answers"), translate("input tokens"), translate("output tokens"))
+        lines = []
+        for name, entry in sorted(self.summary.by_model.items(), key=lambda item: (-item[1].cost, item[0])):
+            known = f"${entry.cost:.4f}" if entry.cost or not entry.unknown else ""
+            unknown = translate("{count} unknown").format(count=f"{entry.unknown:,}") if entry.unknown else ""
+            counts = (entry.requests, entry.prompt_tokens, entry.completion_tokens)
+            cost = " + ".join(filter(None, (known, unknown)))
+            lines.append(_row("td", (name, *(f"{count:,}" for count in counts), cost)))
+        return _table(_row("th", (*names, translate("cost"))), lines)
+
+    def errors(self) -> str:
+        """A table of kinds of errors."""
+        if not self.summary.errors:
+            return self._note(self.translate("There are none."))
+        lines = []
+        for kind, count in self.summary.errors.most_common():
+            example = self.translate(self.summary.examples.get(kind, ""))
+            if len(example) > _LONGEST_EXAMPLE:
+                example = f"{example[:_LONGEST_EXAMPLE]}..."
+            cells = f'<td class="number">{count:,}</td><td>{escaped(kind)}</td><td class="wrap">{escaped(example)}</td>'
+            lines.append(f"<tr>{cells}</tr>")
+        translate = self.translate
+        rows, kinds, examples = translate("rows"), translate("kind"), translate("an example")
+        return _table(
+            f'<tr><th class="number">{escaped(rows)}</th><th>{escaped(kinds)}</th><th>{escaped(examples)}</th></tr>',
+            lines,
+        )
+
+    def rows_note(self, rows: PageRows) -> str:
+        """How much of the output is on the page."""
+        if rows.shown < rows.seen:
+            text = self.translate("{shown} of {seen} rows are on this page, failed ones before others.")
+        else:
+            text = self.translate("All {seen} rows are on this page.")
+        text = text.format(shown=f"{rows.shown:,}", seen=f"{rows.seen:,}")
+        if rows.shortened:
+            more = self.translate("Long texts of {count} rows are cut; the output file has all of them.")
+            text += " " + more.format(count=f"{rows.shortened:,}")
+        return escaped(text)
+
+    def _note(self, text: str) -> str:
+        return f'<p class="note">{escaped(text)}</p>'
+
+
+def _table(head: str, lines: list[str]) -> str:
     return f'<div class="scroll"><table><thead>{head}</thead><tbody>{"".join(lines)}</tbody></table></div>'
-
-
-def _rows_note(rows: PageRows) -> str:
-    if rows.shown < rows.seen:
-        text = f"{rows.shown:,} of {rows.seen:,} rows are on this page, failed ones before others."
-    else:
-        text = f"All {rows.seen:,} rows are on this page."
-    if rows.shortened:
-        text += f" Long texts of {rows.shortened:,} rows are cut; the output file has all of them."
-    return text

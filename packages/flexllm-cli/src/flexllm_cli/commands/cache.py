@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from flexllm_cli import options
+from flexllm_cli.i18n import gettext as _
 from flexllm_cli.i18n import translate_message
-from flexllm_cli.terminal import say
+from flexllm_cli.table import aligned
+from flexllm_cli.terminal import say, write_result
 
 if TYPE_CHECKING:
     from flexllm_batch.cache.config import ResponseCacheConfig
@@ -44,14 +46,16 @@ def stats(folder: Folder = None, output_format: Format = "text", config: options
         print(json.dumps({"dir": str(where.directory), **asdict(found)}))  # noqa: T201 - the result
         return
     rows = [
-        ("folder", str(where.directory)),
-        ("answers", f"{found.entries} ({found.expired} expired)"),
-        ("size", f"{found.size / 1e6:.1f} MB of {where.max_size / 1e6:.0f} MB"),
-        ("oldest", _date(found.oldest)),
-        ("newest", _date(found.newest)),
+        (_("folder"), str(where.directory)),
+        (_("answers"), _("{count} ({expired} expired)").format(count=found.entries, expired=found.expired)),
+        (
+            _("size"),
+            _("{size} MB of {most} MB").format(size=f"{found.size / 1e6:.1f}", most=f"{where.max_size / 1e6:.0f}"),
+        ),
+        (_("oldest"), _date(found.oldest)),
+        (_("newest"), _date(found.newest)),
     ]
-    for name, value in rows:
-        print(f"{name:<8} {value}")  # noqa: T201
+    write_result("".join(f"{line}\n" for line in aligned(rows)))
 
 
 @app.command()
@@ -72,7 +76,8 @@ def clear(
             say(f"{where.directory} holds no answers")
             return
         if not yes:
-            typer.confirm(f"Delete {len(cache)} answers of {where.directory}?", abort=True, err=True)
+            question = _("Delete {count} answers of {folder}?").format(count=len(cache), folder=where.directory)
+            typer.confirm(question, abort=True, err=True)
         say(f"{cache.clear()} answers were deleted")
 
 

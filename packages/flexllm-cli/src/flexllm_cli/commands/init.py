@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flexllm_cli import options
+from flexllm_cli.i18n import gettext as _
 from flexllm_cli.terminal import say
 
 if TYPE_CHECKING:
@@ -85,18 +86,18 @@ def _ask() -> Entry:
     names = list(VENDORS)
     for number, vendor in enumerate(VENDORS.values(), 1):
         say(f"{number:>3}  {vendor.label}")
-    vendor = VENDORS[names[_ask_number("Provider", len(names)) - 1]]
-    base_url = _ask_text("Base URL", vendor.base_url)
-    model = _ask_text("Model", vendor.model)
+    vendor = VENDORS[names[_ask_number(_("Provider"), len(names)) - 1]]
+    base_url = _ask_text(_("Base URL"), vendor.base_url)
+    model = _ask_text(_("Model"), vendor.model)
     default = _default_key(vendor)
     typed: str = typer.prompt(
-        f"API key, hidden, or ${{NAME}} for a variable (Enter: {default})",
+        _("API key, hidden, or {example} for a variable (Enter: {default})").format(example="${NAME}", default=default),
         default="",
         hide_input=True,
         show_default=False,
         err=True,
     )
-    return Entry(model, _ask_text("What do you call it", model), vendor.provider, base_url, typed.strip() or default)
+    return Entry(model, _ask_text(_("What do you call it"), model), vendor.provider, base_url, typed.strip() or default)
 
 
 def _ask_number(question: str, most: int) -> int:

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from flexllm_cli import options
+from flexllm_cli.i18n import gettext as _
+from flexllm_cli.i18n import translate_message
+from flexllm_cli.table import padded, width_of
 from flexllm_cli.terminal import say, write_result
 
 if TYPE_CHECKING:
@@ -34,10 +37,10 @@ def list_models(
     if not entries:
         say(f"no model is configured in {found.path or '~/.flexllm/config.yaml'}; run `flexllm init`")
         return
-    width = max(len(entry["name"]) for entry in entries)
+    width = max(width_of(entry["name"]) for entry in entries)
     for entry in entries:
         mark = "*" if entry["default"] else " "
-        write_result(f"{mark} {entry['name']:<{width}}  {_facts(entry)}\n")
+        write_result(f"{mark} {padded(entry['name'], width)}  {_facts(entry)}\n")
 
 
 def _entry(name: str, config: Config) -> dict[str, Any]:
@@ -63,6 +66,6 @@ def _entry(name: str, config: Config) -> dict[str, Any]:
 
 def _facts(entry: dict[str, Any]) -> str:
     if "error" in entry:
-        return f"unusable: {entry['error']}"
-    facts = (entry["model"], entry["provider"], entry["base_url"] or "default URL", entry["api_key"] or "no key")
-    return "  ".join(facts)
+        return _("unusable: {reason}").format(reason=translate_message(entry["error"]))
+    where, key = entry["base_url"] or _("default URL"), entry["api_key"] or _("no key")
+    return "  ".join((entry["model"], entry["provider"], where, key))

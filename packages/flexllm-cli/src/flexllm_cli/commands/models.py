@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from flexllm_cli import options
+from flexllm_cli.i18n import gettext as _
+from flexllm_cli.table import padded, width_of
 from flexllm_cli.terminal import say, write_result
 
 if TYPE_CHECKING:
@@ -43,9 +45,9 @@ def models(
     if output_format == "json":
         write_result(json.dumps([asdict(info) for info in found], ensure_ascii=False) + "\n")
         return
-    width = max((len(info.id) for info in found), default=0)
+    width = max((width_of(info.id) for info in found), default=0)
     for info in found:
-        write_result(f"{info.id:<{width}}  {_facts(info)}".rstrip() + "\n")
+        write_result(f"{padded(info.id, width)}  {_facts(info)}".rstrip() + "\n")
     say(f"{len(found)} models at {connection.endpoint.base_url or connection.endpoint.provider}")
 
 
@@ -57,5 +59,5 @@ def _facts(info: ModelInfo) -> str:
     """What the server says about a model beside its id."""
     facts = [info.display_name if info.display_name != info.id else None, info.owned_by, info.lifecycle]
     if info.context_length:
-        facts.append(f"{info.context_length:,} tokens")
+        facts.append(_("{count} tokens").format(count=f"{info.context_length:,}"))
     return "  ".join(fact for fact in facts if fact)

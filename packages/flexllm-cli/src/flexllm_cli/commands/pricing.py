@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from flexllm_cli import options
+from flexllm_cli.i18n import gettext as _
+from flexllm_cli.table import aligned, padded
 from flexllm_cli.terminal import say, write_result
 
 if TYPE_CHECKING:
@@ -16,18 +18,20 @@ if TYPE_CHECKING:
     from flexllm_batch.cost.rates import Rates
     from flexllm_core.config import Config
 
-KINDS = {
-    "input": "input",
-    "cached": "cached input",
-    "cache_write": "cache write",
-    "cache_write_1h": "cache write, 1 hour",
-    "audio": "audio input",
-    "output": "output",
-    "reasoning": "thinking",
-    "thinking_output": "output with thinking",
-    "output_audio": "audio output",
-}
-"""The kinds of tokens, and how they are called here."""
+
+def kinds() -> dict[str, str]:
+    """The kinds of tokens, and how they are called here."""
+    return {
+        "input": _("input"),
+        "cached": _("cached input"),
+        "cache_write": _("cache write"),
+        "cache_write_1h": _("cache write, 1 hour"),
+        "audio": _("audio input"),
+        "output": _("output"),
+        "reasoning": _("thinking"),
+        "thinking_output": _("output with thinking"),
+        "output_audio": _("audio output"),
+    }
 
 
 def pricing(
@@ -106,39 +110,39 @@ def _details(prices: list[tuple[str, Rates | None]]) -> list[str]:
     """The first price in full, and the others in a line each."""
     name, rates = prices[0]
     if rates is None:
-        return [f"{name}: unknown"]
-    lines = [f"{name} · {_origin(rates)}", "US dollars per million tokens:"]
+        return [_("{name}: unknown").format(name=name)]
+    lines = [f"{name} · {_origin(rates)}", _("US dollars per million tokens:")]
     per_million = rates.per_million()
     if rates.cache_write == rates.input:
         del per_million["cache_write"]  # no price of its own
-    lines += [f"  {label:<21} {money(per_million[kind]):>10}" for kind, label in KINDS.items() if kind in per_million]
+    lines += [_price_line(label, per_million[kind]) for kind, label in kinds().items() if kind in per_million]
     for start, tier in rates.tiers:
         tokens = tier.per_million()
-        lines.append(f"  above {start:,} tokens in: {money(tokens['input'])} input, {money(tokens['output'])} output")
+        text = _("above {count} tokens in: {input} input, {output} output")
+        known = {"input": money(tokens["input"]), "output": money(tokens["output"])}
+        lines.append("  " + text.format(count=f"{start:,}", **known))
     if rates.request:
-        lines.append(f"  each request          {money(rates.request):>10}")
+        lines.append(_price_line(_("each request"), rates.request))
     if len(prices) > 1:
-        lines += ["", "elsewhere:"]
+        lines += ["", _("elsewhere:")]
         lines += [f"  {line}" for line in _table(prices[1:])]
     return lines
 
 
 def _table(prices: list[tuple[str, Rates | None]]) -> list[str]:
     """A line for each price: name, input, output, cached input, origin."""
-    rows = [["model", "input", "output", "cached", "source"]]
+    rows = [[_("model"), _("input"), _("output"), _("cached"), _("source")]]
     for name, rates in prices:
         if rates is None:
-            rows.append([name, "-", "-", "-", "unknown"])
+            rows.append([name, "-", "-", "-", _("unknown")])
             continue
         tokens = rates.per_million()
         rows.append([name, *(money(tokens[kind]) for kind in ("input", "output", "cached")), _origin(rates)])
-    widths = [max(len(row[column]) for row in rows) for column in range(5)]
-    return [
-        "  ".join(
-            [f"{row[0]:<{widths[0]}}", *(f"{row[n]:>{widths[n]}}" for n in (1, 2, 3)), row[4]],
-        ).rstrip()
-        for row in rows
-    ]
+    return aligned(rows, right=(1, 2, 3))
+
+
+def _price_line(label: str, amount: Decimal) -> str:
+    return f"  {padded(label, 21)} {money(amount):>10}"
 
 
 def _origin(rates: Rates) -> str:

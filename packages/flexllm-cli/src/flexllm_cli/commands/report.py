@@ -29,6 +29,8 @@ def report(
     from flexllm_batch.report.page import write_page
     from flexllm_batch.report.rows import PageRows
     from flexllm_batch.report.summary import summarize_output
+    from flexllm_cli.i18n import gettext as _
+    from flexllm_cli.i18n import language, translate_message
     from flexllm_cli.summary_text import output_lines
     from flexllm_cli.terminal import say, write_result
     from flexllm_core.errors import ConfigError
@@ -39,8 +41,9 @@ def report(
         raise ConfigError(f"--html {html} is the output itself; choose another file")
     summary = summarize_output(output, page_rows.add if html is not None else None)
     if html is not None:
-        write_page(html, output.name, summary, page_rows)
-        say(f"page: {html}")
+        tag = language().replace("_", "-")
+        write_page(html, output.name, summary, page_rows, translate=translate_message, language=tag)
+        say(_("page: {path}").format(path=html))
     if output_format == "json":
         write_result(json.dumps({"output": str(output), **summary.facts()}) + "\n")  # escaped: texts may be broken
     else:

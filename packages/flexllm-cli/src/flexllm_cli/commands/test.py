@@ -10,12 +10,13 @@ import typer
 from flexllm_cli import options
 from flexllm_cli.i18n import gettext as _
 from flexllm_cli.i18n import translate_message
+from flexllm_cli.table import aligned, padded
 from flexllm_cli.terminal import write_result
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from flexllm_cli.endpoint_check import Check
+    from flexllm_cli.endpoint_check import Check, Step
     from flexllm_core.endpoint import EndpointConfig
 
 
@@ -93,11 +94,35 @@ async def _check_each(endpoints: list[EndpointConfig]) -> list[Check]:
     return list(await asyncio.gather(*map(check_endpoint, endpoints)))
 
 
+def step_names() -> dict[str, str]:
+    """What the steps are called."""
+    return {
+        "config": _("config"),
+        "DNS": "DNS",
+        "connection": _("connection"),
+        "TLS": "TLS",
+        "key": _("key"),
+        "model": _("model"),
+        "speed": _("speed"),
+    }
+
+
+def marks() -> dict[str, str]:
+    """What the states of a step are called."""
+    return {"ok": _("ok"), "failed": _("FAILED"), "skipped": "-"}
+
+
+def detail_text(step: Step) -> str:
+    """What was found, each of its facts in the user's language."""
+    return " · ".join(map(translate_message, step.detail.split(" · ")))
+
+
 def _lines(check: Check) -> list[str]:
     """A line for each step."""
-    marks = {"ok": "ok", "failed": "FAILED", "skipped": "-"}
+    names, states = step_names(), marks()
     lines = [
-        f"{step.name:<11} {marks[step.state]:<7} {translate_message(step.detail)}".rstrip() for step in check.steps
+        f"{padded(names[step.name], 11)} {padded(states[step.state], 7)} {detail_text(step)}".rstrip()
+        for step in check.steps
     ]
     return lines + [
         f"{_('remedy:')} {translate_message(step.remedy)}" for step in check.steps if step.state == "failed"
@@ -108,18 +133,17 @@ def _table(checks: list[Check]) -> list[str]:
     """A line for each endpoint and a column for each step."""
     from flexllm_cli.endpoint_check import STEPS, failures
 
-    marks = {"ok": "ok", "failed": "FAILED", "skipped": "-"}
-    rows = [["model", *STEPS[:-1], "first token", "tokens/s"]]
+    names, shown = step_names(), marks()
+    rows = [[_("model"), *(names[name] for name in STEPS[:-1]), _("first token"), _("tokens/s")]]
     for check in checks:
-        states = {step.name: marks[step.state] for step in check.steps}
+        states = {step.name: shown[step.state] for step in check.steps}
         first = f"{check.first_token:.2f} s" if check.first_token is not None else states.get("speed", "")
         rate = f"{check.token_rate:,.0f}" if check.token_rate is not None else ""
         rows.append([check.label, *(states.get(name, "") for name in STEPS[:-1]), first, rate])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines = aligned(rows)
     for check, step in failures(checks):
-        detail, remedy = translate_message(step.detail), translate_message(step.remedy)
-        lines += ["", f"{check.label}: {step.name}: {detail}", f"  {_('remedy:')} {remedy}"]
+        detail, remedy = detail_text(step), translate_message(step.remedy)
+        lines += ["", f"{check.label}: {names[step.name]}: {detail}", f"  {_('remedy:')} {remedy}"]
     return lines
 
 
