@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from flexllm_mock import jsontext
 from flexllm_mock.faults.dice import Dice, fraction
+from flexllm_mock.identity import chat_digest, content_digest
 from flexllm_mock.tokens import content_tokens, split_tokens
 from flexllm_mock.words import phrase, sentence_tokens
 
@@ -92,3 +93,22 @@ def test_canonical_json_ignores_layout():
 def test_prompt_tokens_are_estimated(content, tokens):
     """Four characters make a token, and an image 85."""
     assert content_tokens(content) == tokens
+
+
+@given(
+    messages=st.lists(
+        st.dictionaries(st.sampled_from(["role", "content", "name"]), ANY_TEXT | st.none() | st.lists(ANY_TEXT))
+    )
+    | st.none(),
+    model=ANY_TEXT | st.none(),
+)
+def test_digest_of_a_chat(messages, model):
+    """The short way to a chat's digest leads to the same digest, whatever the messages hold."""
+    assert chat_digest(messages, model) == content_digest({"messages": messages, "model": model})
+
+
+@given(texts=st.lists(ANY_TEXT))
+def test_plain_texts_need_no_escapes(texts):
+    """Texts are plain exactly if each is the inside of its own JSON string, in ASCII."""
+    expected = all(json.dumps(text) == f'"{text}"' for text in texts)
+    assert jsontext.are_plain(texts) == expected

@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl
 
 from flexllm_mock.physics.engine import Plan
 from flexllm_mock.scripted import Prescribed
+from flexllm_mock.steps import Steps, whole
 
 if TYPE_CHECKING:
     from flexllm_mock.recording.recording import RecordedResponse
@@ -72,7 +73,7 @@ class Reply:
     status: int
     request_id: bytes
     body: bytes = b""
-    steps: list[str] | None = None
+    steps: Steps | None = None
     tokens: int = 0
     content_type: bytes = JSON_TYPE
     id_header: bytes = b"x-request-id"
@@ -100,7 +101,7 @@ class Reply:
 
     def content(self) -> bytes:
         """Return the whole answer as it is sent, whether it is a stream or not."""
-        return self.body if self.steps is None else "".join(self.steps).encode()
+        return self.body if self.steps is None else whole(self.steps).encode()
 
 
 @dataclass(slots=True)

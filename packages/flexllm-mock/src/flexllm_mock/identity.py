@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from hashlib import blake2b
 
 from flexllm_mock.asgi import ApiRequest
-from flexllm_mock.jsontext import canonical
+from flexllm_mock.jsontext import canonical, canonical_chat
 
 
 def seed_bytes(seed: int) -> bytes:
@@ -18,11 +19,21 @@ def content_digest(value: object) -> bytes:
     return blake2b(canonical(value), digest_size=16).digest()
 
 
-def answer_key(seed: bytes, digest: bytes | None, others: dict[str, object]) -> bytes:
-    """Return the 32 bytes from which an answer is drawn: from the content and the other parameters that matter."""
+def chat_digest(messages: object, model: object) -> bytes:
+    """Return the `content_digest` of an object of `messages` and `model`, for plain messages in less time."""
+    plain = canonical_chat(messages, model)
+    if plain is None:
+        return content_digest({"messages": messages, "model": model})
+    return blake2b(plain, digest_size=16).digest()
+
+
+def answer_key(
+    seed: bytes, digest: bytes | None, parameters: Mapping[str, object], without: frozenset[str] = frozenset()
+) -> bytes:
+    """Return the 32 bytes from which an answer is drawn: from the content and the parameters, without those named."""
     content = digest or b""
-    if others:
-        content += canonical(others)
+    if not without.issuperset(parameters):
+        content += canonical({name: value for name, value in parameters.items() if name not in without})
     return blake2b(content, digest_size=32, key=seed).digest()
 
 

@@ -28,6 +28,26 @@ def canonical(value: object) -> bytes:
     return _canonical(value).encode()
 
 
+def canonical_chat(messages: object, model: object) -> bytes | None:
+    """Write `messages` and `model` as `canonical` writes an object of them; None when a message is not a plain one.
+
+    A plain message has a role and a text, and nothing else. Most have, and writing them costs a fifth this way.
+    """
+    if messages.__class__ is not list or model.__class__ is not str:
+        return None
+    assert isinstance(messages, list)
+    assert isinstance(model, str)
+    texts: list[str] = []
+    for message in messages:
+        if message.__class__ is not dict or len(message) != 2:
+            return None
+        role, content = message.get("role"), message.get("content")
+        if role.__class__ is not str or content.__class__ is not str:
+            return None
+        texts.append(f'{{"content":{_ascii_string(content)},"role":{_ascii_string(role)}}}')
+    return f'{{"messages":[{",".join(texts)}],"model":{_ascii_string(model)}}}'.encode()
+
+
 def read_object(body: bytes) -> dict[str, Any]:
     """Parse a request body, which must be a JSON object in UTF-8.
 
@@ -66,6 +86,12 @@ def written(value: object) -> str:
 def strings(texts: Sequence[str]) -> Iterable[str]:
     """Write many JSON strings, each as `string` does."""
     return map(_ascii_string if "".join(texts).isascii() else string, texts)
+
+
+def are_plain(texts: Sequence[str]) -> bool:
+    """Tell whether every text stands in a JSON string as it is: ASCII without quotes, backslashes and controls."""
+    text = "".join(texts)
+    return text.isascii() and len(_ascii_string(text)) == len(text) + 2
 
 
 def is_json(text: str) -> bool:

@@ -7,7 +7,8 @@ from typing import Literal
 
 from flexllm_mock.answers import Choice
 from flexllm_mock.claude.request import MessagesCall
-from flexllm_mock.jsontext import is_json, string
+from flexllm_mock.jsontext import are_plain, is_json, string
+from flexllm_mock.steps import EvenSteps, Steps
 
 _PING = 'event: ping\ndata: {"type":"ping"}\n\n'
 _STOP_REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "content_filter": "refusal"}
@@ -39,7 +40,7 @@ def document(message: Message) -> str:
     )
 
 
-def events(message: Message) -> list[str]:
+def events(message: Message) -> Steps:
     """Write the answer as server-sent events, in steps of one token each.
 
     The first step also holds the events before the first token, the last one also what follows the last token.
@@ -47,7 +48,10 @@ def events(message: Message) -> list[str]:
     prompt = f'"usage":{{{_prompt(message)},"output_tokens":1,"service_tier":"standard"}}'
     start = f'"message":{{{_head(message)},"content":[],"stop_reason":null,"stop_sequence":null,{prompt}}}'
     pending, ping, steps = _event("message_start", start), _PING, list[str]()
-    for index, block in enumerate(_blocks(message)):
+    blocks = _blocks(message)
+    if len(blocks) == 1 and blocks[0].kind == "text" and are_plain(blocks[0].tokens):
+        return _even_steps(message, blocks[0], pending)
+    for index, block in enumerate(blocks):
         pending += _event("content_block_start", f'"index":{index},"content_block":{_empty(block)}') + ping
         ping = ""
         if block.kind == "tool_use":
@@ -58,12 +62,24 @@ def events(message: Message) -> list[str]:
         if block.kind == "thinking":
             pending += _delta(index, f'"type":"signature_delta","signature":{string(message.signature)}')
         pending += _event("content_block_stop", f'"index":{index}')
-    usage = f'"usage":{{{_prompt(message, totals=True)},{_generated(message)}}}'
-    pending += _event("message_delta", f'"delta":{{{_stop(message)}}},{usage}') + _event("message_stop", "")
+    pending += _end(message)
     if not steps:
         return [pending]
     steps[-1] += pending
     return steps
+
+
+def _even_steps(message: Message, block: _Block, opening: str) -> EvenSteps:
+    """Write the events of one text that stands in JSON as it is, as most answers are."""
+    before, _, after = _delta(0, '"type":"text_delta","text":"\0"').partition("\0")
+    opening += _event("content_block_start", f'"index":0,"content_block":{_empty(block)}') + _PING
+    closing = _event("content_block_stop", '"index":0') + _end(message)
+    return EvenSteps(before, block.tokens, after, opening, closing)
+
+
+def _end(message: Message) -> str:
+    usage = f'"usage":{{{_prompt(message, totals=True)},{_generated(message)}}}'
+    return _event("message_delta", f'"delta":{{{_stop(message)}}},{usage}') + _event("message_stop", "")
 
 
 def _blocks(message: Message) -> list[_Block]:

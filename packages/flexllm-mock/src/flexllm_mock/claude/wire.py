@@ -14,7 +14,7 @@ from flexllm_mock.claude.errors import REQUEST_ID_HEADER, ClaudeErrors, unknown_
 from flexllm_mock.claude.request import MessagesCall, parse_messages
 from flexllm_mock.config import MockConfig
 from flexllm_mock.gemini.errors import GoogleErrors
-from flexllm_mock.identity import answer_key, content_digest
+from flexllm_mock.identity import answer_key, chat_digest, content_digest
 from flexllm_mock.jobs import RunRow
 from flexllm_mock.jsontext import read_object
 from flexllm_mock.scalars import SchemaError
@@ -82,10 +82,11 @@ class MessagesEndpoint(ClaudeErrors):
         model = payload.get("model")
         if isinstance(model, str):
             request.model = model
-        content = {"messages": payload.get("messages"), "model": model}
+        messages = payload.get("messages")
         if "system" in payload:
-            content["system"] = payload["system"]
-        request.digest = content_digest(content)
+            request.digest = content_digest({"messages": messages, "model": model, "system": payload["system"]})
+        else:
+            request.digest = chat_digest(messages, model)
         request.event_stream = payload.get("stream") is True
 
     def _parse(self, request: ApiRequest, *, counting: bool = False) -> MessagesCall:
@@ -107,8 +108,7 @@ class MessagesEndpoint(ClaudeErrors):
         call = self._parse(request)
         if request.cached_tokens is not None:
             call.usage = call.usage.with_cache(request.cached_tokens)
-        others = {name: value for name, value in (request.payload or {}).items() if name not in _NOT_IN_KEY}
-        key = call.question.key = answer_key(self._key, request.digest, others)
+        key = call.question.key = answer_key(self._key, request.digest, request.payload or {}, _NOT_IN_KEY)
         if literal is not None:
             call.follow(call.question.prescribe(literal))
         try:

@@ -10,6 +10,7 @@ from typing import Any
 
 from flexllm_mock.asgi import EVENT_STREAM_TYPE, Breakage, Reply
 from flexllm_mock.faults.kinds import Alteration
+from flexllm_mock.steps import whole
 
 Refuse = Callable[[int], Reply]
 """Gives the vendor's error for a status."""
@@ -45,7 +46,7 @@ def error_event(reply: Reply, refuse: Refuse, _: int) -> None:
         error_body(reply, refuse, 0)
         return
     cut_stream(reply, refuse, 0)
-    steps = reply.steps
+    steps = list(reply.steps)
     opening = "".join(steps[:1])
     error = _text(refuse(503).body)
     if reply.content_type != EVENT_STREAM_TYPE:
@@ -183,7 +184,7 @@ def _events(reply: Reply) -> list[str]:
     steps = reply.steps or []
     if reply.content_type != EVENT_STREAM_TYPE:
         return [step for step in steps if step]
-    text = "".join(steps)
+    text = whole(steps)
     end = _separator(text)
     return [event + end for event in text.split(end)[:-1]]
 
@@ -191,7 +192,7 @@ def _events(reply: Reply) -> list[str]:
 def _rewrite(reply: Reply, change: Callable[[dict[str, Any]], dict[str, Any] | None]) -> None:
     """Change every object of the answer; an event whose object becomes None is left out."""
     if reply.steps is not None and reply.content_type == EVENT_STREAM_TYPE:
-        end = _separator("".join(reply.steps))
+        end = _separator(whole(reply.steps))
         reply.steps = [
             "".join([_changed_event(event, change) + end for event in step.split(end)[:-1] if _keeps(event, change)])
             for step in reply.steps

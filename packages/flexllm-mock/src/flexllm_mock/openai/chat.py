@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 from flexllm_mock.answers import Choice, ToolCall
-from flexllm_mock.jsontext import string, strings, written
+from flexllm_mock.jsontext import are_plain, string, strings, written
 from flexllm_mock.openai.logprobs import TokenScore, utf8_bytes
 from flexllm_mock.openai.request import ChatCall
+from flexllm_mock.steps import EvenSteps, Steps
 
 _DONE = "data: [DONE]\n\n"
 
@@ -43,7 +44,7 @@ def document(completion: Completion) -> str:
     )
 
 
-def chunks(completion: Completion) -> list[str]:
+def chunks(completion: Completion) -> Steps:
     """Write the answer as server-sent events, in steps of one token each.
 
     The first step also holds the events before the first token, the last one also what follows the last token.
@@ -54,6 +55,8 @@ def chunks(completion: Completion) -> list[str]:
         f'"model":{string(call.model)},"choices":['
     )
     tail = '],"usage":null}\n\n' if call.include_usage else "]}\n\n"
+    if len(completion.choices) == 1 and _is_plain(completion):
+        return _even_steps(completion, head, tail)
     opening, closing, columns = "", "", list[list[str]]()
     for index, choice in enumerate(completion.choices):
         start = f'{head}{{"index":{index},"delta":{{'
@@ -61,14 +64,41 @@ def chunks(completion: Completion) -> list[str]:
         opening += start + _first_delta(completion, index, choice) + end
         columns.append(_token_events(completion, index, choice, start, end))
         closing += f'{start}}},"finish_reason":{string(choice.finish_reason)}}}{tail}'
-    if call.include_usage:
-        closing += f'{head}],"usage":{_usage(completion)}}}\n\n'
+    closing += _end(completion, head)
     steps = columns[0] if len(columns) == 1 else ["".join(row) for row in zip_longest(*columns, fillvalue="")]
     if not steps:
-        return [opening + closing + _DONE]
+        return [opening + closing]
     steps[0] = opening + steps[0]
-    steps[-1] += closing + _DONE
+    steps[-1] += closing
     return steps
+
+
+def _is_plain(completion: Completion) -> bool:
+    """Tell whether the answer is one text that stands in JSON as it is, as most are."""
+    choice = completion.choices[0]
+    if not choice.content or choice.calls or choice.reasoning or completion.scores is not None:
+        return False
+    return are_plain(choice.content)
+
+
+def _even_steps(completion: Completion, head: str, tail: str) -> EvenSteps:
+    choice = completion.choices[0]
+    start, end = f'{head}{{"index":0,"delta":{{', f'}},"finish_reason":null}}{tail}'
+    name = "refusal" if choice.refuses else "content"
+    return EvenSteps(
+        before=f'{start}"{name}":"',
+        tokens=choice.content,
+        after=f'"{end}',
+        opening=f"{start}{_first_delta(completion, 0, choice)}{end}",
+        closing=f'{start}}},"finish_reason":{string(choice.finish_reason)}}}{tail}{_end(completion, head)}',
+    )
+
+
+def _end(completion: Completion, head: str) -> str:
+    """Write what follows the last choice's end."""
+    if not completion.call.include_usage:
+        return _DONE
+    return f'{head}],"usage":{_usage(completion)}}}\n\n{_DONE}'
 
 
 def _token_events(completion: Completion, index: int, choice: Choice, start: str, end: str) -> list[str]:

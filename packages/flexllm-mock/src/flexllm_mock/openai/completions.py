@@ -70,8 +70,7 @@ class CompletionsEndpoint(OpenAIErrors):
         call = _parse(payload, self._config.response_len)
         if self._config.strict_models and call.model not in self._config.models:
             raise unknown_model(call.model)
-        others = {name: value for name, value in payload.items() if name not in _NOT_IN_KEY}
-        key = answer_key(self._key, request.digest, others)
+        key = answer_key(self._key, request.digest, payload, _NOT_IN_KEY)
         if literal is not None:
             script = call.question.prescribe(literal)
             call.model = (script and script.model) or call.model

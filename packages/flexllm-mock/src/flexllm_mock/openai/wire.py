@@ -7,7 +7,7 @@ from hashlib import blake2b
 from flexllm_mock.answers import answer
 from flexllm_mock.asgi import EVENT_STREAM_TYPE, ApiError, ApiRequest, Endpoint, Reply
 from flexllm_mock.config import MockConfig
-from flexllm_mock.identity import answer_key, content_digest
+from flexllm_mock.identity import answer_key, chat_digest
 from flexllm_mock.jsontext import read_object
 from flexllm_mock.openai.chat import Completion, chunks, document
 from flexllm_mock.openai.completions import CompletionsEndpoint
@@ -64,7 +64,7 @@ class ChatEndpoint(OpenAIErrors):
         model = payload.get("model")
         if model.__class__ is str:
             request.model = model
-        request.digest = content_digest({"messages": payload.get("messages"), "model": model})
+        request.digest = chat_digest(payload.get("messages"), model)
         request.event_stream = payload.get("stream") is True
 
     def reply(self, request: ApiRequest, literal: Prescribed | None = None) -> Reply:
@@ -74,8 +74,7 @@ class ChatEndpoint(OpenAIErrors):
             raise unknown_model(call.model)
         if request.cached_tokens is not None:
             call.cached_tokens = min(request.cached_tokens, call.prompt_tokens - 1)
-        others = {name: value for name, value in (request.payload or {}).items() if name not in _NOT_IN_KEY}
-        key = call.question.key = answer_key(self._key, request.digest, others)
+        key = call.question.key = answer_key(self._key, request.digest, request.payload or {}, _NOT_IN_KEY)
         if literal is not None:
             call.follow(call.question.prescribe(literal))
         try:

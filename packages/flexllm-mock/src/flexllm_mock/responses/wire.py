@@ -110,8 +110,7 @@ class ResponsesEndpoint(OpenAIErrors):
         """Answer a request, whole or as a stream, and keep the response unless told not to."""
         payload = request.payload or {}
         call = self._parse(payload)
-        others = {name: value for name, value in payload.items() if name not in _NOT_IN_KEY}
-        key = call.question.key = answer_key(self._key, request.digest, others)
+        key = call.question.key = answer_key(self._key, request.digest, payload, _NOT_IN_KEY)
         if request.cached_tokens is not None:
             call.cached_tokens = min(request.cached_tokens, call.prompt_tokens - 1)
         if literal is not None:
