@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,11 +16,12 @@ from flexllm_core.requests import ChatRequest
 from flexllm_core.results import ChatCompletionResult, StreamEvent
 from flexllm_providers.detect import detect_provider
 from flexllm_providers.gemini.urls import has_project
-from flexllm_providers.http import HttpResponse, StreamResponse, Timeouts, Transport
+from flexllm_providers.http import HttpResponse, StreamResponse, Timeouts
 from flexllm_providers.rate_headers import RateLimit, rate_limits
 from flexllm_providers.sse import SSEParser
 from flexllm_providers.target import Target
 from flexllm_providers.transport.create import create_transport
+from flexllm_providers.transport.per_loop import LoopTransports
 from flexllm_providers.vertex.access_token import AccessToken
 from flexllm_providers.wires import find_wire
 
@@ -29,9 +29,6 @@ DEFAULT_TIMEOUT = 600.0
 """Seconds for one attempt, as in the vendors' SDKs."""
 
 MAX_ERROR_BODY = 64 * 1024
-
-_left_behind: list[object] = []
-"""Transports of parent processes. They are kept: to collect them would meddle with the parent's loop."""
 
 
 class ProviderClient:
@@ -54,32 +51,15 @@ class ProviderClient:
         # Without a key, Vertex AI wants the access token of whoever runs this.
         self._token = AccessToken() if has_project(self.target.base_url) and not self.target.key else None
         self.timeouts = Timeouts(total=endpoint.timeout or DEFAULT_TIMEOUT)
-        self._make_transport: Callable[[], Transport] = lambda: create_transport(
-            self.target.base_url, proxy=endpoint.proxy, verify=endpoint.verify, transport=transport
+        base_url = self.target.base_url  # the closure must not hold the client, which could not be collected at once
+        self._transports = LoopTransports(
+            lambda: create_transport(base_url, proxy=endpoint.proxy, verify=endpoint.verify, transport=transport),
+            owned=transport is None,
         )
-        # A transport's connections belong to the loop and the process that made them.
-        self._transports: dict[asyncio.AbstractEventLoop, Transport] = {}
-        self._pid = os.getpid()
         self._last_headers: Mapping[str, str] = {}
 
     def __repr__(self) -> str:
         return f"ProviderClient({self.target.label!r}, model={self.target.model!r})"
-
-    def _transport(self, loop: asyncio.AbstractEventLoop) -> Transport:
-        transport = self._transports.get(loop)
-        if transport is None:
-            self._forget_the_dead()
-            transport = self._transports[loop] = self._make_transport()
-        return transport
-
-    def _forget_the_dead(self) -> None:
-        """Drop the transports that nobody can close any more: of closed loops, and in a forked child of all loops."""
-        if self._pid != os.getpid():
-            _left_behind.append(self._transports)
-            self._transports, self._pid = {}, os.getpid()
-        for loop in list(self._transports):  # a copy: another thread may add its own
-            if loop.is_closed():
-                self._transports.pop(loop, None)
 
     def rate_limits(self) -> tuple[RateLimit, ...]:
         """What the last answer's headers say about the endpoint's limits; read only when it is asked for."""
@@ -97,7 +77,7 @@ class ProviderClient:
             target = self.target if self._token is None else await self._authorized(self._token)
             http_request = self._wire.encode(request, target, stream=False)
             started = loop.time()
-            response = await self._transport(loop).send(http_request, self.timeouts)
+            response = await self._transports.of(loop).send(http_request, self.timeouts)
             self._last_headers = response.headers
         except LLMRequestError as error:
             self._name(error, request)
@@ -142,7 +122,7 @@ class ProviderClient:
         while True:
             target = self.target if self._token is None else await self._authorized(self._token)
             http_request = self._wire.encode(request, target, stream=True)
-            response = await self._transport(loop).stream(http_request, self.timeouts)
+            response = await self._transports.of(loop).stream(http_request, self.timeouts)
             self._last_headers = response.headers
             if 200 <= response.status < 300:
                 return response, target
@@ -203,7 +183,7 @@ class ProviderClient:
         try:
             target = self.target if self._token is None else await self._authorized(self._token)
             http_request = wire.encode(request, target)
-            response = await self._transport(asyncio.get_running_loop()).send(http_request, self.timeouts)
+            response = await self._transports.of(asyncio.get_running_loop()).send(http_request, self.timeouts)
         except LLMRequestError as error:
             self._name(error, request)
             raise
@@ -239,19 +219,8 @@ class ProviderClient:
         error.model = request.model or self.target.model
 
     async def aclose(self) -> None:
-        """Close every connection. Those of other running loops are closed there, soon, without waiting for them.
-
-        Waiting could be for ever: the other loop may be the one that waits for this call, as a
-        notebook's does in `close()`.
-        """
-        self._forget_the_dead()
-        here = asyncio.get_running_loop()
-        transports, self._transports = self._transports, {}
-        for loop, transport in transports.items():
-            if loop is not here and loop.is_running():
-                asyncio.run_coroutine_threadsafe(transport.aclose(), loop)
-        if here in transports:
-            await transports[here].aclose()
+        """Close every connection; those of other running loops soon, without waiting for them."""
+        await self._transports.aclose()
 
 
 async def _read(response: StreamResponse, limit: int | None = None) -> HttpResponse:

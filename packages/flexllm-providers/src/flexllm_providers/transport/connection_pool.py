@@ -104,18 +104,21 @@ class OriginPool(Generic[ConnectionT]):
         if not self._open and self._all_closed is not None and not self._all_closed.done():
             self._all_closed.set_result(None)
 
-    async def aclose(self) -> None:
-        """Close every connection and wait until their sockets are closed."""
+    def shut_down(self) -> None:
+        """Close every connection; their sockets are closed when the event loop comes to it."""
         self._closed = True
         if self._sweep_timer is not None:
             self._sweep_timer.cancel()
             self._sweep_timer = None
-        if not self._open:
-            return
-        self._all_closed = self._loop.create_future()
         for connection in list(self._open):
             connection.shut_down()
-        await asyncio.wait([self._all_closed], timeout=CLOSING_SECONDS)
+
+    async def aclose(self) -> None:
+        """Close every connection and wait until their sockets are closed."""
+        self._all_closed = self._loop.create_future() if self._open else None
+        self.shut_down()
+        if self._all_closed is not None:
+            await asyncio.wait([self._all_closed], timeout=CLOSING_SECONDS)
 
     def _sweep(self) -> None:
         """Close what has expired. One timer for all, set only while something is idle."""

@@ -96,12 +96,21 @@ class H1Transport:
 
     async def aclose(self) -> None:
         """Close every connection; calls under way fail with `LLMConnectionError`."""
+        self._stop()
+        for pool in self._pools.values():
+            await pool.aclose()
+
+    def abort(self) -> None:
+        """The same without waiting for the sockets, on the transport's own loop."""
+        self._stop()
+        for pool in self._pools.values():
+            pool.shut_down()
+
+    def _stop(self) -> None:
         self._closed = True
         self._loop = None
         if self._connector is not None:
             self._connector.close()
-        for pool in self._pools.values():
-            await pool.aclose()
 
     async def _exchange(self, request: HttpRequest, timeouts: Timeouts, kind: type[AnswerT]) -> AnswerT:
         loop = get_running_loop()
