@@ -125,3 +125,11 @@ def test_the_page_of_the_command_line_is_what_the_app_says():
     """docs/cli.md is written by a script from the commands."""
     done = subprocess.run([sys.executable, ROOT / "scripts" / "cli_docs.py", "--check"], capture_output=True)
     assert done.returncode == 0, "run: python scripts/cli_docs.py"
+
+
+@pytest.mark.parametrize("name", ["limits", "pool"])
+def test_the_pictures_are_what_the_simulations_give(name):
+    """docs/*.svg are drawn by scripts from the simulated servers."""
+    script = ROOT / "scripts" / f"{name}_picture.py"
+    done = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True)
+    assert done.returncode == 0, f"run: python scripts/{name}_picture.py\n{done.stderr}"
