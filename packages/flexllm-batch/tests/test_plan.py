@@ -70,20 +70,20 @@ def test_an_inserted_row_moves_the_others() -> None:
     """Only the new row is asked; the lines of those behind it must get new numbers."""
     plan, _ = plan_of([record(0, "new"), record(1, "a"), record(2, "b")], [record(0, "a"), record(1, "b")])
     assert (plan.todo, plan.kept) == (1, 2)
-    assert [plan.offsets.is_moved(index) for index in (0, 1, 2)] == [False, True, True]
+    assert [(index, moved) for index, _, moved in plan.offsets.known()] == [(1, True), (2, True)]
 
 
 def test_changed_metadata_keep_the_answer_and_move_the_line() -> None:
     """Metadata are no part of the request, but of the line."""
     plan, _ = plan_of([record(0, "a", id=2)], [record(0, "a", id=1)])
-    assert (plan.todo, plan.kept, plan.offsets.is_moved(0)) == (0, 1, True)
+    assert (plan.todo, plan.kept, plan.offsets.any_moved) == (0, 1, True)
 
 
 def test_metadata_that_quote_an_output_line_deceive_nobody() -> None:
     """A line whose metadata hold what the row's own line would hold does not count as that line."""
     inner = {"status": "success", "input": [{"role": "user", "content": "a"}], "metadata": {}, "more": 1}
     plan, _ = plan_of([record(0, "a")], [record(0, "a", earlier=inner)])
-    assert plan.offsets.is_moved(0)
+    assert [moved for _, _, moved in plan.offsets.known()] == [True]
 
 
 def test_duplicates_are_matched_by_number() -> None:
@@ -133,10 +133,10 @@ def test_row_offsets_hold_offsets_marks_and_gaps() -> None:
     offsets.set(3, 0)
     offsets.set(1, (1 << 40) + 1, moved=True)
     assert [offsets.get(index) for index in range(6)] == [-1, (1 << 40) + 1, -1, 0, -1, -1]
-    assert [offsets.is_moved(index) for index in range(4)] == [False, True, False, False]
-    assert (offsets.count, len(offsets), offsets.any_moved, offsets.in_order()) == (2, 4, True, False)
+    assert list(offsets.known()) == [(1, (1 << 40) + 1, True), (3, 0, False)]
+    assert (offsets.count, offsets.any_moved, offsets.in_order()) == (2, True, False)
     offsets.set(1, 7)
-    assert (offsets.count, offsets.get(1), offsets.is_moved(1)) == (2, 7, False)
+    assert (offsets.count, list(offsets.known())) == (2, [(1, 7, False), (3, 0, False)])
 
 
 async def prepared(model: Any, source: Path, output: Path, **settings: Any) -> Batch:

@@ -259,7 +259,7 @@ class Batch:
 
     def _open_records(self, source: RowSource) -> Iterator[Record]:
         """The records that have no answer yet; what is behind the last of them is not read again."""
-        answered = self.output.is_answered if self.output and self.plan and len(self.plan.offsets) else None
+        answered = self.output.is_answered if self.output and self.plan and self.plan.offsets.count else None
         left = self.plan.todo + self.plan.bad if self.plan else None
         return itertools.islice(self._wanted_records(source, answered), left)
 

@@ -62,7 +62,8 @@ def json_rows(lines: Iterable[bytes], name: str) -> Iterator[Row]:
             line = found if number > 1 else found.removeprefix(_BOM)
             try:
                 row = decode_finite_json(line)
-                if line.count(b"[") + line.count(b"{") >= MAX_DEPTH:
+                # What is opened is closed again, so that a short line cannot be deep.
+                if len(line) >= 2 * MAX_DEPTH and line.count(b"[") + line.count(b"{") >= MAX_DEPTH:
                     # Its metadata stand one level deeper in the output, where they must be read again.
                     decode_finite_json(b"[" + line + b"]")
             except ValueError as error:

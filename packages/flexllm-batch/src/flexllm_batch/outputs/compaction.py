@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from flexllm_batch.inputs.records import Record
-from flexllm_batch.outputs.answers import NO_OFFSET
 from flexllm_batch.outputs.journal import write_durably
 from flexllm_batch.outputs.line_reader import LineReader
 from flexllm_batch.outputs.lines import rewritten
@@ -74,12 +73,9 @@ class _Rows:
 
 
 def _lines(reader: LineReader, offsets: RowOffsets, rows: _Rows, save_input: SaveInput) -> Iterator[bytes]:
-    for index in range(len(offsets)):
-        offset = offsets.get(index)
-        if offset == NO_OFFSET:
-            continue
+    for index, offset, moved in offsets.known():
         line = reader.read(offset)
-        if offsets.is_moved(index):
+        if moved:
             value = decode_json(line)
             line = rewritten(value, rows.find(index, value["key"]), save_input)
         yield line if line.endswith(b"\n") else line + b"\n"

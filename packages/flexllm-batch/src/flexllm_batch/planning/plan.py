@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -19,6 +19,7 @@ OnBadRow = Literal["fail", "skip", "record"]
 ResumeMode = Literal["auto", "strict", "never"]
 
 _SHOWN_BAD_ROWS = 20
+_GROWTH = 4096  # rows
 
 
 class RowOffsets:
@@ -33,25 +34,26 @@ class RowOffsets:
         self.any_moved = False
         self.count = 0
 
-    def __len__(self) -> int:
-        return len(self._values)
-
     def set(self, index: int, offset: int, *, moved: bool = False) -> None:
         """Say where a row's line is."""
-        missing = index + 1 - len(self._values)
-        if missing > 0:
-            self._values.frombytes(bytes(8 * missing))
-        self.count += not self._values[index]
-        self._values[index] = (offset + 1) << 1 | moved
-        self.any_moved |= moved
+        values = self._values
+        if index >= len(values):
+            values.frombytes(bytes(8 * (index + _GROWTH - len(values))))
+        if not values[index]:
+            self.count += 1
+        values[index] = (offset + 1) << 1 | moved
+        if moved:
+            self.any_moved = True
 
     def get(self, index: int) -> int:
         """The offset of a row's line, or NO_OFFSET."""
         return (self._values[index] >> 1) - 1 if index < len(self._values) else NO_OFFSET
 
-    def is_moved(self, index: int) -> bool:
-        """Whether a row's line must be rewritten."""
-        return bool(self._values[index] & 1)
+    def known(self) -> Iterator[tuple[int, int, bool]]:
+        """Each row that has a line, in order: its index, the line's offset, and whether it must be rewritten."""
+        for index, value in enumerate(self._values):
+            if value:
+                yield index, (value >> 1) - 1, bool(value & 1)
 
     def in_order(self) -> bool:
         """Whether the lines stand in the order of the rows."""

@@ -75,16 +75,18 @@ def _without_foreign_keys(messages: Messages) -> Messages:
 
 def _add_params(body: dict[str, Any], params: Mapping[str, Any], target: Target) -> None:
     dialect = target.dialect
-    left_out = dialect.refused & params.keys()
-    if left_out:
+    refused = dialect.refused
+    if refused and (left_out := refused & params.keys()):
         warn_left_out(target.label, sorted(left_out))
-    body |= {name: value for name, value in params.items() if name not in left_out and name not in _TRANSLATED}
+    body |= {name: value for name, value in params.items() if name not in _TRANSLATED and name not in refused}
     if "max_tokens" in params:
         body[dialect.max_tokens] = params["max_tokens"]
-    merge_body(body, dialect.extra_body)
+    if dialect.extra_body:
+        merge_body(body, dialect.extra_body)
     if "thinking" in params:
         merge_body(body, thinking_patch(params["thinking"], dialect, target.label))
-    merge_body(body, params.get("extra_body") or {})
+    if extra_body := params.get("extra_body"):
+        merge_body(body, extra_body)
 
 
 def decode(response: HttpResponse, request: ChatRequest, target: Target, now: float) -> ChatCompletionResult:
@@ -124,7 +126,9 @@ def is_error(data: Mapping[str, Any]) -> bool:
 
 def result_from_message(message: Mapping[str, Any], finish_reason: object, target: Target) -> ChatCompletionResult:
     """Content, reasoning, tool calls and the message to replay, from an assistant message."""
-    content = content_text(message.get("content"))
+    content = message.get("content")
+    if type(content) is not str:
+        content = content_text(content)
     reasoning = message.get("reasoning_content") or message.get("reasoning")
     if target.dialect.think_tags and content and not reasoning:
         reasoning, content = split_think_tags(content)
@@ -132,7 +136,10 @@ def result_from_message(message: Mapping[str, Any], finish_reason: object, targe
     refusal = message.get("refusal")
     if not content and isinstance(refusal, str) and refusal:
         content, reason = refusal, "content_filter"
-    calls, call_dicts = _tool_calls(message)
+    calls: tuple[ToolCall, ...] = ()
+    call_dicts: list[dict[str, Any]] = []
+    if message.get("tool_calls") or "function_call" in message:
+        calls, call_dicts = _tool_calls(message)
     return ChatCompletionResult(
         content=content,
         reasoning_content=reasoning if isinstance(reasoning, str) and reasoning else None,
@@ -152,7 +159,8 @@ def _assistant_message(message: Mapping[str, Any], calls: list[dict[str, Any]]) 
 
     The tool calls are those of the result, so that the ids in the answers to them are found.
     """
-    if message.keys() == _PLAIN_KEYS and message["role"] == "assistant" and type(message["content"]) is str:
+    plain = len(message) == len(_PLAIN_KEYS) and type(message.get("content")) is str
+    if plain and message.get("role") == "assistant":
         return message  # type: ignore[return-value] # just parsed, so it is a dict that nobody else has
     out = {key: value for key, value in message.items() if value is not None}
     out["role"] = "assistant"
