@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from flexllm_batch.inputs.records import Record
-from flexllm_batch.runner import Outcome, Runner
+from flexllm_batch.outcome import Outcome
+from flexllm_batch.runner import Runner
 from flexllm_batch.stop_rules import FailureLimit, StopRules
 from flexllm_core.errors import AuthenticationError, InputError, LLMRequestError
 from flexllm_core.requests import ChatRequest

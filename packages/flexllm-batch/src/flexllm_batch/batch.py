@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 
 from flexllm_batch.batch_settings import BatchSettings
@@ -14,6 +14,7 @@ from flexllm_batch.inputs.json_source import SpooledLines
 from flexllm_batch.inputs.records import Record
 from flexllm_batch.inputs.row_files import RowSource
 from flexllm_batch.inputs.sources import MessageStream, read_records
+from flexllm_batch.outcome import Outcome
 from flexllm_batch.outputs.answers import AnswerIndex
 from flexllm_batch.outputs.journal import in_thread
 from flexllm_batch.outputs.line_reader import LineReader
@@ -24,7 +25,7 @@ from flexllm_batch.planning.canary import Canary, canary_report
 from flexllm_batch.planning.plan import Plan, make_plan
 from flexllm_batch.planning.survey import Survey
 from flexllm_batch.progress import NoProgress, Progress
-from flexllm_batch.runner import Outcome, Runner
+from flexllm_batch.runner import Runner
 from flexllm_batch.stats import RunStats
 from flexllm_batch.stop_rules import StopRules
 from flexllm_core.errors import BudgetExceededError, ConfigError, InputError
@@ -88,6 +89,7 @@ class Batch:
             window=settings.window,
             make_request=settings.request,
             deliver=self._deliver,
+            deliver_known=self._deliver_known,
             rules=self.rules,
             with_keys=self.output is not None,
         )
@@ -270,30 +272,48 @@ class Batch:
 
     def _deliver(self, outcome: Outcome) -> Awaitable[None] | None:
         """Count an outcome and write its line, at once: a finished row is never held back."""
-        settings, record = self.settings, outcome.record
         if isinstance(outcome.error, BudgetExceededError):
             # It was not asked, or its next attempt was not: it is left for another run, and no failure.
             return self._on_outcome(outcome) if self._on_outcome else None
         if self.output is not None:
-            if outcome.result is not None and outcome.key is not None:
-                line = success_line(
-                    record,
-                    outcome.result,
-                    outcome.key,
-                    save_input=settings.save_input,
-                    return_usage=settings.return_usage,
-                )
-            else:
-                error = outcome.error or RuntimeError("the row has neither answer nor error")
-                line = error_line(
-                    record, error, outcome.key, save_input=settings.save_input, return_usage=settings.return_usage
-                )
-            self.output.write(record.index, line)
+            self.output.write(outcome.record.index, self._line(outcome))
         if outcome.result is not None:
             self.stats.add_result(outcome.result)
         elif outcome.error is not None:
             self.stats.add_error(outcome.error)
         return self._on_outcome(outcome) if self._on_outcome else None
+
+    def _deliver_known(self, outcomes: Sequence[Outcome]) -> Awaitable[None] | None:
+        """Count answered rows and write their lines in one step."""
+        if self.output is not None:
+            self.output.write_all([(outcome.record.index, self._line(outcome)) for outcome in outcomes])
+        for outcome in outcomes:
+            if outcome.result is not None:
+                self.stats.add_result(outcome.result)
+        return self._tell(outcomes, self._on_outcome) if self._on_outcome else None
+
+    @staticmethod
+    async def _tell(outcomes: Sequence[Outcome], on_outcome: Callable[[Outcome], Awaitable[None] | None]) -> None:
+        for outcome in outcomes:
+            waiting = on_outcome(outcome)
+            if waiting is not None:
+                await waiting
+
+    def _line(self, outcome: Outcome) -> bytes:
+        """The output line of a row."""
+        record, settings = outcome.record, self.settings
+        if outcome.result is not None and outcome.key is not None:
+            return success_line(
+                record,
+                outcome.result,
+                outcome.key,
+                save_input=settings.save_input,
+                return_usage=settings.return_usage,
+            )
+        error = outcome.error or RuntimeError("the row has neither answer nor error")
+        return error_line(
+            record, error, outcome.key, save_input=settings.save_input, return_usage=settings.return_usage
+        )
 
     def close(self) -> None:
         """Close the output; a second call does nothing."""

@@ -19,9 +19,9 @@ from flexllm_batch.cost.metered import CostReport
 from flexllm_batch.inputs.row_files import RowSource
 from flexllm_batch.inputs.sources import MessageLists, MessageStream
 from flexllm_batch.items import BatchItem, item_from_line
+from flexllm_batch.outcome import Outcome
 from flexllm_batch.outputs.manifest import RunManifest
 from flexllm_batch.progress import NoProgress, Progress, progress_for
-from flexllm_batch.runner import Outcome
 from flexllm_core.errors import ConfigError, InputError
 from flexllm_core.json_codec import decode_json
 from flexllm_core.messages import MessagesInput

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from typing import Any
 
 from flexllm_batch.inputs.records import Record
+from flexllm_batch.outcome import Outcome
+from flexllm_batch.recalled_rows import RecalledRows
 from flexllm_batch.stop_rules import StopRules
-from flexllm_core.protocol import ChatModel
+from flexllm_core.protocol import ChatModel, ModelWrapper
 from flexllm_core.requests import ChatRequest
-from flexllm_core.results import ChatCompletionResult
 
-
-@dataclass(slots=True)
-class Outcome:
-    """How a row ended: either `result` or `error` is set. `key` is the request's fingerprint, where it is needed."""
-
-    record: Record
-    key: str | None = None
-    result: ChatCompletionResult | None = None
-    error: Exception | None = None
+Take = Callable[[], Awaitable[Outcome | None]]
+"""Gives the next row to a worker; None after the last one."""
 
 
 class Runner:
@@ -32,6 +26,7 @@ class Runner:
         make_request: The request of a record.
         deliver: Takes each outcome as it comes; what it raises ends the run. It may return an awaitable,
             which the row's place in the window waits for: back-pressure.
+        deliver_known: Takes many at once whose answers were known without asking.
         rules: When the run ends before its rows do.
         with_keys: Work out each request's fingerprint, before it is sent: a row whose answer could not be
             written must not be paid for.
@@ -48,6 +43,7 @@ class Runner:
         window: int,
         make_request: Callable[[Record], ChatRequest],
         deliver: Callable[[Outcome], Awaitable[None] | None],
+        deliver_known: Callable[[Sequence[Outcome]], Awaitable[None] | None],
         rules: StopRules,
         with_keys: bool,
     ) -> None:
@@ -55,9 +51,12 @@ class Runner:
         self._window = window
         self._make_request = make_request
         self._deliver = deliver
+        self._deliver_known = deliver_known
         self._rules = rules
         self._with_keys = with_keys
+        self._recall = model.recall() if isinstance(model, ModelWrapper) else None
         self.stopped = False
+        self._recalled: RecalledRows | None = None
         self._workers: list[asyncio.Task[None]] = []
         self._taking: set[asyncio.Task[None]] = set()  # workers that wait for a row of an async source
         self.in_flight = 0
@@ -80,12 +79,7 @@ class Runner:
         Raises:
             Exception: Whatever `deliver` or the records raised; rows in flight are left then.
         """
-        rows = _shared(records) if isinstance(records, AsyncIterator) else None
-        take = records if isinstance(records, Iterator) else None
-        self._workers = [
-            asyncio.create_task(self._work(take) if take is not None else self._work_async(rows))
-            for _ in range(max(1, self._window))
-        ]
+        self._workers = [asyncio.create_task(work) for work in self._works(records)]
         try:
             done, _ = await asyncio.wait(self._workers, return_when=asyncio.FIRST_EXCEPTION)
             failed = [task for task in done if not task.cancelled() and task.exception() is not None]
@@ -97,9 +91,24 @@ class Runner:
         finally:
             outcomes = await asyncio.gather(*self._workers, return_exceptions=True)
             self._workers = []
+            if self._recalled is not None:
+                await self._recalled.aclose()
         for outcome in outcomes:
             if isinstance(outcome, Exception):
                 raise outcome
+
+    def _works(self, records: Iterator[Record] | AsyncIterator[Record]) -> list[Coroutine[Any, Any, None]]:
+        """What the workers do, for each of them."""
+        workers = range(max(1, self._window))
+        if isinstance(records, AsyncIterator):
+            take = _shared(records, self._prepared)
+        elif self._recall is not None:
+            rows = map(self._prepared, records)
+            self._recalled = RecalledRows(rows, self._recall, self._end_known, lambda: self.stopped)
+            take = self._recalled.take
+        else:
+            return [self._work(records) for _ in workers]
+        return [self._work_async(take) for _ in workers]
 
     async def _work(self, records: Iterator[Record]) -> None:
         # All workers share one iterator: they are tasks of one loop, and taking a row never waits.
@@ -107,55 +116,70 @@ class Runner:
             record = next(records, None)
             if record is None:
                 return
-            await self._settle(record)
+            await self._settle(self._prepared(record))
 
-    async def _work_async(self, records: Callable[[], Awaitable[Record | None]] | None) -> None:
+    async def _work_async(self, take: Take) -> None:
         worker = asyncio.current_task()
         assert worker is not None
-        while not self.stopped and records is not None:
+        while not self.stopped:
             self._taking.add(worker)
             try:
-                record = await records()
+                row = await take()
             finally:
                 self._taking.discard(worker)
-            if record is None or self.stopped:
+            if row is None or self.stopped:
                 return
-            await self._settle(record)
+            await self._settle(row)
 
-    async def _settle(self, record: Record) -> None:
-        """Ask one record and deliver its outcome."""
-        outcome = Outcome(record)
+    def _prepared(self, record: Record) -> Outcome:
+        """A record with its request; one that cannot be asked has its error instead."""
         if record.error is not None:
-            outcome.error = record.error
-        else:
+            return Outcome(record, error=record.error)
+        try:
+            request = self._make_request(record)
+            return Outcome(record, request, request.fingerprint() if self._with_keys else None)
+        except Exception as error:  # noqa: BLE001 - the boundary of a row: a fault in it is that row's error
+            return Outcome(record, error=error)
+
+    async def _settle(self, row: Outcome) -> None:
+        """Ask one row and deliver its outcome."""
+        if row.request is not None and row.error is None:
             self.in_flight += 1
             try:
-                request = self._make_request(record)
-                if self._with_keys:
-                    outcome.key = request.fingerprint()
-                outcome.result = await self._model.complete(request)
+                row.result = await self._model.complete(row.request)
             except asyncio.CancelledError:
                 worker = asyncio.current_task()
                 if worker is None or worker.cancelling():
                     raise
-                outcome.error = RuntimeError("the call was cancelled by something inside it")
+                row.error = RuntimeError("the call was cancelled by something inside it")
             except Exception as error:  # noqa: BLE001 - the boundary of a row: a fault in it is that row's error
-                outcome.error = error
+                row.error = error
             finally:
                 self.in_flight -= 1
-        if self._rules.should_stop(outcome.error):
-            self.stop()
-        waiting = self._deliver(outcome)
+        waiting = self._end(row)
         if waiting is not None:
             await waiting
 
+    def _end_known(self, rows: Sequence[Outcome]) -> Awaitable[None] | None:
+        """Deliver the outcomes of rows that were not asked."""
+        for _ in rows:
+            self._rules.should_stop(None)
+        return self._deliver_known(rows)
 
-def _shared(records: AsyncIterator[Record]) -> Callable[[], Awaitable[Record | None]]:
+    def _end(self, row: Outcome) -> Awaitable[None] | None:
+        """Deliver an outcome, after a look at whether it is to be the last."""
+        if self._rules.should_stop(row.error):
+            self.stop()
+        return self._deliver(row)
+
+
+def _shared(records: AsyncIterator[Record], prepared: Callable[[Record], Outcome]) -> Take:
     """One async iterator for many workers: they take turns, as a generator cannot be asked twice at once."""
     lock = asyncio.Lock()
 
-    async def take() -> Record | None:
+    async def take() -> Outcome | None:
         async with lock:
-            return await anext(records, None)
+            record = await anext(records, None)
+        return None if record is None else prepared(record)
 
     return take

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 from flexllm_core.requests import ChatRequest
 from flexllm_core.results import ChatCompletionResult, StreamEvent
+
+Recall = Callable[[Sequence[ChatRequest]], Awaitable[Sequence[ChatCompletionResult | None]]]
+"""Gives, for each of many requests, the answer that is known without asking, or None."""
 
 
 @runtime_checkable
@@ -46,6 +49,13 @@ class ModelWrapper:
     def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         """Pass the request on."""
         return self.inner.stream(request)
+
+    def recall(self) -> Recall | None:
+        """How to get answers that are known already, for many requests in one step; None where there is no way.
+
+        It is not passed on to `inner` by itself: a wrapper that changes requests or answers would be left out.
+        """
+        return None
 
     async def aclose(self) -> None:
         """Close what is wrapped."""

@@ -6,16 +6,17 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 
-from flexllm_batch.cache.entry import encode_entry, why_not_stored
+from flexllm_batch.cache.entry import Entry, encode_entry, why_not_stored
 from flexllm_batch.cache.joining import Joined, Leading
 from flexllm_batch.cache.key import cache_key
-from flexllm_batch.cache.store import ResponseStore
+from flexllm_batch.cache.misses import Misses
+from flexllm_batch.cache.store import Keys, ResponseStore
 from flexllm_core.errors import InputError, LLMRequestError
-from flexllm_core.protocol import ChatModel, ModelWrapper
+from flexllm_core.protocol import ChatModel, ModelWrapper, Recall
 from flexllm_core.requests import ChatRequest
 from flexllm_core.results import ChatCompletionResult, StreamEvent
 
@@ -45,6 +46,7 @@ class Cached(ModelWrapper):
         self.store = store
         self.identities = identities
         self._distinct = tuple(dict.fromkeys(identities.values()))
+        self._misses = Misses()
         self._joined: dict[asyncio.AbstractEventLoop, Joined] = {}
 
     def _in_flight(self) -> Joined:
@@ -112,10 +114,34 @@ class Cached(ModelWrapper):
                     await self._keep(request, event.result)
                 yield event
 
+    def recall(self) -> Recall:
+        """The answers in the store, for many requests at once: most of what a look-up takes is the way to it."""
+        return self._recall
+
+    async def _recall(self, requests: Sequence[ChatRequest]) -> list[ChatCompletionResult | None]:
+        now = asyncio.get_running_loop().time()
+        self._misses.note([request.fingerprint() for request in requests], now)  # before the look-up begins
+        wanted = [() if request.skip_cache else self._keys(request) for request in requests]
+        values = await self.store.small_values([key for keys in wanted for key in keys])
+        results: list[ChatCompletionResult | None] = [None] * len(requests)
+        if values:
+            for place, (request, keys) in enumerate(zip(requests, wanted, strict=True)):
+                if not values.keys().isdisjoint(keys):
+                    self._misses.forget(request.fingerprint())
+                    results[place] = self._usable(request, self.store.newest(keys, values))
+        return results
+
+    def _keys(self, request: ChatRequest) -> Keys:
+        return tuple([cache_key(request, identity) for identity in self._distinct])
+
     async def _stored(self, request: ChatRequest) -> ChatCompletionResult | None:
         """The answer in the store, if there is one that counts."""
-        keys = tuple(cache_key(request, identity) for identity in self._distinct)
-        entry = await self.store.look_up(keys)
+        if self._misses.take(request.fingerprint(), asyncio.get_running_loop().time()):
+            return None
+        return self._usable(request, await self.store.look_up(self._keys(request)))
+
+    def _usable(self, request: ChatRequest, entry: Entry | None) -> ChatCompletionResult | None:
+        """A stored answer as that of a request, if it will do."""
         if entry is None or (request.keep_raw and entry.result.raw is None):
             return None
         if self.accepts is not None and not self.accepts(entry.result):
@@ -134,6 +160,7 @@ class Cached(ModelWrapper):
             logger.warning("an answer of %s cannot be kept in the cache: %s", result.endpoint, error)
             return
         self.store.put(key, blob)
+        self._misses.forget(request.fingerprint())
         if self.store.full:
             await self.store.flush()
 

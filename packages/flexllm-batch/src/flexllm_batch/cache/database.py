@@ -7,8 +7,7 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,9 @@ logger = logging.getLogger("flexllm")
 DATABASE = "cache.db"
 _KEYS_AT_ONCE = 500  # SQLite of old takes 999 values in a statement
 _ROWS_AT_ONCE = 100
+
+SMALL = 16 * 1024
+"""Bytes of a value that is read together with others: a few hundred of them take some MB of memory."""
 
 BUSY_SECONDS = 5.0
 """How long another process's transaction is waited for."""
@@ -100,6 +102,31 @@ def _check(path: Path) -> None:
             raise CacheDamagedError("it is not a cache")
 
 
+def read_small_values(cache: diskcache.Cache, keys: Sequence[bytes]) -> dict[bytes, bytes | None]:
+    """As `read_values`, in one step of SQLite for many keys; None stands for a value that is not small.
+
+    For each row that SQLite gives by itself the thread has to get Python's lock again from a busy event loop. A
+    single text with all of them is made without it.
+    """
+    found: dict[bytes, bytes | None] = {}
+    now = time.time()
+    for start in range(0, len(keys), _KEYS_AT_ONCE):
+        part = keys[start : start + _KEYS_AT_ONCE]
+        what = f"group_concat(hex(key) || iif(length(value) <= {SMALL}, hex(value), ''), ' ')"
+        [(text,)] = cache._sql(_select(what, len(part)), (now, *part)).fetchall()  # noqa: SLF001
+        for item in text.split(" ") if text else ():
+            data = bytes.fromhex(item)
+            found[data[:KEY_BYTES]] = data[KEY_BYTES:] or None
+    return found
+
+
+def _select(what: str, keys: int) -> str:
+    return (
+        f"SELECT {what} FROM Cache WHERE raw = 1 AND mode = 1 AND filename IS NULL"  # noqa: S608 - no values in it
+        f" AND (expire_time IS NULL OR expire_time > ?) AND key IN ({','.join('?' * keys)})"
+    )
+
+
 def read_values(cache: diskcache.Cache, keys: Sequence[bytes]) -> dict[bytes, bytes]:
     """The values of those keys that are there and have not expired, in one statement for many keys.
 
@@ -110,11 +137,7 @@ def read_values(cache: diskcache.Cache, keys: Sequence[bytes]) -> dict[bytes, by
     now = time.time()
     for start in range(0, len(keys), _KEYS_AT_ONCE):
         part = keys[start : start + _KEYS_AT_ONCE]
-        query = (
-            "SELECT key, value FROM Cache WHERE raw = 1 AND mode = 1 AND filename IS NULL"  # noqa: S608 - no values in it
-            f" AND (expire_time IS NULL OR expire_time > ?) AND key IN ({','.join('?' * len(part))})"
-        )
-        found.update(cache._sql(query, (now, *part)).fetchall())  # noqa: SLF001 - the thread's own connection
+        found.update(cache._sql(_select("key, value", len(part)), (now, *part)).fetchall())  # noqa: SLF001 - its own connection
     return found
 
 
@@ -134,26 +157,6 @@ def write_values(cache: diskcache.Cache, values: Sequence[tuple[bytes, bytes]], 
             )
             query = f"{_INSERT} {rows} {_REPLACING}"
             cache._sql(query, (now, expires, *(column for row in part for column in row)))  # noqa: SLF001
-
-
-@dataclass(slots=True)
-class Seen:
-    """How far the keys of a database were read: its version then, which every other process's write changes."""
-
-    version: int = -1
-    last_row: int = 0
-
-
-def new_keys(cache: diskcache.Cache, seen: Seen) -> Iterator[bytes]:
-    """The keys that came since the last look; `seen` moves on."""
-    [(version,)] = cache._sql("PRAGMA data_version").fetchall()  # noqa: SLF001
-    if version == seen.version:
-        return
-    for row, key in cache._sql("SELECT rowid, key FROM Cache WHERE rowid > ? AND raw = 1", (seen.last_row,)):  # noqa: SLF001
-        seen.last_row = max(seen.last_row, row)
-        if isinstance(key, bytes) and len(key) == KEY_BYTES:
-            yield key
-    seen.version = version
 
 
 def set_aside(directory: Path, reason: str) -> None:

@@ -17,51 +17,52 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import diskcache
 
 from flexllm_batch.cache.config import ResponseCacheConfig
 from flexllm_batch.cache.database import (
     CacheDamagedError,
-    Seen,
-    new_keys,
     open_database,
+    read_small_values,
     read_values,
     set_aside,
     write_values,
 )
-from flexllm_batch.cache.entry import Entry, decode_entry, packed, read_entry
-from flexllm_batch.cache.known_keys import KnownKeys
+from flexllm_batch.cache.entry import Entry, decode_entry, packed, plain
 
 logger = logging.getLogger("flexllm")
 
 WRITE_INTERVAL = 0.1
 """Seconds that a finished answer waits at most for others to be written with."""
 
-WRITE_BATCH = 300
-"""Answers in one transaction; reads that wait go first."""
+WRITE_BATCH = 2_000
+"""Answers in one transaction; reads that wait go first.
 
-FRESH = 1.0
-"""Seconds for which it is believed that other processes have stored nothing that was not seen."""
+Keys are hashes, so that nearly each of few answers dirties a page of the index of its own, while many share them."""
 
-_LOOK_AGAIN = FRESH / 4
-_EXPECTED_KEYS = 1_000_000
-
-MAX_PENDING = 10 * WRITE_BATCH
+MAX_PENDING = 5 * WRITE_BATCH
 """Answers waiting to be written; beyond them, calls wait too."""
 
 _CULL_EVERY = 2_000
 """Writes between two looks at what has expired or is too much."""
+
+T = TypeVar("T")
 
 Keys = tuple[bytes, ...]
 _Job = Callable[[], bool | None]
 """What the thread does next; the one that returns True is its last."""
 
 
-_Wanted = list[tuple[Keys, asyncio.Future[Entry | None]]]
+Values = dict[bytes, bytes | None]
+"""What the database has under keys."""
+
+_Reader = Callable[[diskcache.Cache, Sequence[bytes]], Mapping[bytes, bytes | None]]
+
+_Wanted = list[tuple[Keys, asyncio.Future[Values]]]
 
 
 @dataclass(slots=True)
@@ -96,10 +97,6 @@ class ResponseStore:
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
         self._cache: diskcache.Cache | None = None
-        self._known: KnownKeys | None = None  # None until the database was read
-        self._seen = Seen()
-        self._seen_at = 0.0
-        self._looking = False
         self._written = 0
         self._was_damaged = False
 
@@ -122,41 +119,48 @@ class ResponseStore:
     async def look_up(self, keys: Keys) -> Entry | None:
         """The newest answer under any of the keys; None when there is none that counts."""
         self._notice_fork()
-        if self.off is not None or self._are_new(keys):
+        if self.off is not None:
             return None
         loop = asyncio.get_running_loop()
         reads = self._reads.get(loop)
         if reads is None:
             self._reads = {known: reads for known, reads in self._reads.items() if not known.is_closed()}
             reads = self._reads[loop] = _Reads()
-        found: asyncio.Future[Entry | None] = loop.create_future()
+        found: asyncio.Future[Values] = loop.create_future()
         reads.waiting.append((keys, found))
         if not reads.under_way:
             reads.under_way = True
             loop.call_soon(self._send_reads, loop, reads)
+        return self.newest(keys, await found)
+
+    async def small_values(self, keys: Sequence[bytes]) -> Values:
+        """Of many keys those that are there, with their values; None stands for a value that is not small."""
+        self._notice_fork()
+        if self.off is not None:
+            return {}
+        loop = asyncio.get_running_loop()
+        found: asyncio.Future[Values] = loop.create_future()
+        self._send(lambda: _settle(loop, found, self._values(keys, read_small_values)))
         return await found
 
-    def _are_new(self, keys: Keys) -> bool:
-        """Whether none of the keys can be in the database, as far as it was seen a moment ago."""
-        known = self._known
-        age = time.monotonic() - self._seen_at
-        if known is None or age > FRESH:
-            return False
-        if age > _LOOK_AGAIN and not self._looking:
-            self._looking = True
-            self._send(self._look_for_others)
-        return not any(key in known for key in keys)
+    def newest(self, keys: Keys, values: Values) -> Entry | None:
+        """The newest of the answers among the values of these keys, if it counts still."""
+        newest = None
+        for key in keys:
+            value = values.get(key)
+            entry = decode_entry(key, value) if value is not None else None
+            if entry is not None and self._counts(entry) and (newest is None or entry.stored > newest.stored):
+                newest = entry
+        return newest
 
     def _send_reads(self, loop: asyncio.AbstractEventLoop, reads: _Reads) -> None:
         wanted, reads.waiting = reads.waiting, []
         self._send(lambda: self._read(loop, reads, wanted))
 
-    def _settle_reads(
-        self, loop: asyncio.AbstractEventLoop, reads: _Reads, wanted: _Wanted, entries: list[Entry | None]
-    ) -> None:
-        for (_, found), entry in zip(wanted, entries, strict=True):
+    def _settle_reads(self, loop: asyncio.AbstractEventLoop, reads: _Reads, wanted: _Wanted, values: Values) -> None:
+        for _, found in wanted:
             if not found.done():
-                found.set_result(entry)
+                found.set_result(values)
         if reads.waiting:
             self._send_reads(loop, reads)
         else:
@@ -169,8 +173,6 @@ class ResponseStore:
         self._notice_fork()
         with self._lock:
             self._pending[key] = data
-            if self._known is not None:
-                self._known.add(key)
             wake = len(self._pending) in (1, WRITE_BATCH)
         if wake:
             self._send(_look_again)
@@ -229,57 +231,23 @@ class ResponseStore:
             self._cache.close()
             self._cache = None
 
-    def _look_for_others(self) -> None:
-        self._with_cache(self._see)
-        self._looking = False
-
-    def _see(self, cache: diskcache.Cache) -> None:
-        """Take notice of the keys in the database, those of other processes too."""
-        known = self._known or KnownKeys(max(_EXPECTED_KEYS, 2 * len(cache)))
-        for key in new_keys(cache, self._seen):
-            with self._lock:  # or a bit that `put` sets at the same time could be lost
-                known.add(key)
-        if self._known is None:
-            with self._lock:
-                for key in self._pending:
-                    known.add(key)
-                self._known = known
-        self._seen_at = time.monotonic()
-
     def _read(self, loop: asyncio.AbstractEventLoop, reads: _Reads, wanted: _Wanted) -> None:
-        keys = [key for keys, _ in wanted for key in keys]
-        blobs: dict[bytes, bytes] = self._with_cache(lambda cache: self._values(cache, keys)) or {}
-        with self._lock:
-            waiting = {key: self._pending[key] for key in keys if key in self._pending}
-        entries = [self._newest(keys, blobs, waiting) for keys, _ in wanted]
+        values = self._values([key for keys, _ in wanted for key in keys], read_values)
         with contextlib.suppress(RuntimeError):  # the loop may have been closed meanwhile
-            loop.call_soon_threadsafe(self._settle_reads, loop, reads, wanted, entries)
+            loop.call_soon_threadsafe(self._settle_reads, loop, reads, wanted, values)
 
-    def _values(self, cache: diskcache.Cache, keys: list[bytes]) -> dict[bytes, bytes]:
-        self._see(cache)
-        return read_values(cache, keys)
-
-    def _newest(self, keys: Keys, written: dict[bytes, bytes], waiting: dict[bytes, bytes]) -> Entry | None:
-        newest = None
-        for key in keys:
-            data = waiting.get(key)
-            entry = decode_entry(key, written.get(key)) if data is None else read_entry(key, data)
-            if entry is not None and self._counts(entry) and (newest is None or entry.stored > newest.stored):
-                newest = entry
-        return newest
+    def _values(self, keys: Sequence[bytes], read: _Reader) -> Values:
+        values: Values = self._with_cache(lambda cache: read(cache, keys)) or {}
+        with self._lock:  # what is not written yet is the newest
+            values.update({key: plain(self._pending[key]) for key in keys if key in self._pending})
+        return values
 
     def _counts(self, entry: Entry) -> bool:
         return not self.config.ttl or time.time() - entry.stored < self.config.ttl
 
     def _flush(self, loop: asyncio.AbstractEventLoop, written: asyncio.Future[None]) -> None:
         self._write_all()
-
-        def settle() -> None:
-            if not written.done():
-                written.set_result(None)
-
-        with contextlib.suppress(RuntimeError):
-            loop.call_soon_threadsafe(settle)
+        _settle(loop, written, None)
 
     def _write_all(self) -> None:
         while self._write_some():
@@ -334,7 +302,7 @@ class ResponseStore:
             with contextlib.suppress(sqlite3.Error, OSError):
                 if self._cache is not None:
                     self._cache.close()
-            self._cache, self._seen = None, Seen()
+            self._cache = None
             try:
                 set_aside(self.config.directory, text)
             except OSError as problem:
@@ -348,6 +316,17 @@ class ResponseStore:
         self.off = reason
         self._pending.clear()
         logger.warning("the response cache %s is off for this run: %s", self.config.directory, reason)
+
+
+def _settle(loop: asyncio.AbstractEventLoop, future: asyncio.Future[T], result: T) -> None:
+    """Give a result to who waits for it on an event loop, if it is still there."""
+
+    def settle() -> None:
+        if not future.done():
+            future.set_result(result)
+
+    with contextlib.suppress(RuntimeError):  # the loop may have been closed meanwhile
+        loop.call_soon_threadsafe(settle)
 
 
 def _look_again() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -10,7 +10,7 @@ from flexllm_batch.cost.budget import Budget
 from flexllm_batch.cost.ledger import Ledger
 from flexllm_batch.cost.pricing import PricesAnswers
 from flexllm_core.errors import LLMRequestError
-from flexllm_core.protocol import ChatModel, ModelWrapper
+from flexllm_core.protocol import ChatModel, ModelWrapper, Recall
 from flexllm_core.requests import ChatRequest
 from flexllm_core.results import ChatCompletionResult, StreamEvent
 
@@ -155,6 +155,21 @@ class Metered(ModelWrapper):
                 yield event
         finally:
             await events.aclose()
+
+    def recall(self) -> Recall | None:
+        """The known answers of what is wrapped, each counted in the report."""
+        inner = self.inner.recall() if isinstance(self.inner, ModelWrapper) else None
+        if inner is None:
+            return None
+
+        async def counted(requests: Sequence[ChatRequest]) -> Sequence[ChatCompletionResult | None]:
+            results = await inner(requests)
+            for request, result in zip(requests, results, strict=True):
+                if result is not None:
+                    self._price(result, request)
+            return results
+
+        return counted
 
     def _price(self, result: ChatCompletionResult, request: ChatRequest) -> None:
         if result.cost is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -177,6 +177,18 @@ class OutputFile:
         """
         self.offsets.set(index, self.journal.append(line))
         self.scan.lines += 1
+
+    def write_all(self, lines: Sequence[tuple[int, bytes]]) -> None:
+        """Append the lines of many rows, as (index, line), in one write.
+
+        Raises:
+            JournalError: They cannot be written; none of them is in the file then.
+        """
+        offset = self.journal.append(b"".join([line for _, line in lines]))
+        for index, line in lines:
+            self.offsets.set(index, offset)
+            offset += len(line)
+        self.scan.lines += len(lines)
 
     def tell(self, say: Callable[[str], object]) -> None:
         """Say what was found so far, and from now on what happens to the file, through `say`."""
