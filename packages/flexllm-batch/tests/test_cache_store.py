@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import json
 import logging
 import os
 import pickle
@@ -11,6 +12,7 @@ import sqlite3
 import stat
 import threading
 import time
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +23,9 @@ from hypothesis import strategies as st
 
 from flexllm_batch.cache import store as store_module
 from flexllm_batch.cache.config import ResponseCacheConfig
-from flexllm_batch.cache.entry import decode_entry, encode_entry, packed
-from flexllm_batch.cache.known_keys import KnownKeys
+from flexllm_batch.cache.entry import Entry, decode_entry, encode_entry, packed, plain
 from flexllm_batch.cache.store import ResponseStore
-from flexllm_core.results import ChatCompletionResult
+from flexllm_core.results import ChatCompletionResult, ToolCall, Usage
 
 KEY = b"k" * 16
 ANSWER = ChatCompletionResult("because", finish_reason="stop")
@@ -292,7 +293,7 @@ def test_an_entry_of_another_key_or_version_is_none() -> None:
     blob = packed(encode_entry(KEY, ANSWER, 1.0))
     assert decode_entry(KEY, blob) is not None
     assert decode_entry(b"j" * 16, blob) is None
-    assert decode_entry(KEY, blob.replace(b'"v":1', b'"v":2')) is None
+    assert decode_entry(KEY, blob.replace(b"[1,", b"[2,")) is None
 
 
 def test_an_entry_that_unpacks_without_end_is_none() -> None:
@@ -331,50 +332,85 @@ async def test_the_child_of_a_fork_has_a_thread_of_its_own(folder: Path) -> None
     await store.aclose()
 
 
-async def test_what_another_process_stores_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A store that has read which keys there are takes notice of those that come later."""
+async def test_what_another_process_stores_is_found(folder: Path) -> None:
+    """A store that has looked in vain finds what another one writes afterwards."""
     reading, writing = (ResponseStore(ResponseCacheConfig(cache_dir=folder)) for _ in range(2))
     assert await reading.look_up((KEY,)) is None
-    assert await reading.look_up((KEY,)) is None  # without a look at the disk
+    assert await reading.small_values([KEY]) == {}
     writing.put(KEY, entry())
     await writing.aclose()
-    monkeypatch.setattr(store_module, "FRESH", 0.0)  # as if a second had gone by
     assert await reading.look_up((KEY,)) is not None
+    assert list(await reading.small_values([KEY])) == [KEY]
     await reading.aclose()
 
 
-async def test_a_question_never_asked_before_needs_no_look_at_the_disk(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Once the keys are known, a new one is a miss at once."""
-    await fill(folder, 100)
-    monkeypatch.setattr(store_module, "FRESH", 1e9)
-    monkeypatch.setattr(store_module, "_LOOK_AGAIN", 1e9)
+async def test_many_keys_are_read_at_once(folder: Path) -> None:
+    """Those that are there come with their values, written or not yet; the others are left out."""
+    await fill(folder, 1200)
     store = ResponseStore(ResponseCacheConfig(cache_dir=folder))
-    assert await store.look_up((b"%016d" % 7,)) is not None
-    jobs = []
-    send = store._send
-    monkeypatch.setattr(store, "_send", lambda job: (jobs.append(job), send(job))[1])
-    for _ in range(100):
-        assert await store.look_up((os.urandom(16),)) is None
-    assert await store.look_up((b"%016d" % 8,)) is not None
+    store.put(KEY, entry())
+    keys = [b"%016d" % index for index in range(0, 2400, 2)]
+    values = await store.small_values([*keys, KEY])
+    assert set(values) == {*keys[:600], KEY}
+    for key in values:
+        found = store.newest((key,), values)
+        assert found is not None
+        assert found.result.content == "because"
+    assert store.newest((b"j" * 16,), values) is None
     await store.aclose()
-    assert len(jobs) <= 3
 
 
-@given(st.sets(st.binary(min_size=16, max_size=16), max_size=300), st.binary(min_size=16, max_size=16))
-def test_a_known_key_is_never_taken_for_a_new_one(keys: set[bytes], other: bytes) -> None:
-    """The filter may say yes by mistake, but never no."""
-    known = KnownKeys(10)
-    for key in keys:
-        known.add(key)
-    assert all(key in known for key in keys)
-    assert other not in KnownKeys(10)
+async def test_large_values_are_not_read_with_others(folder: Path) -> None:
+    """They are told to be there, and a look-up by itself finds them; expired ones are not there."""
+    large, gone = b"l" * 16, b"g" * 16
+    store = ResponseStore(ResponseCacheConfig(cache_dir=folder))
+    store.put(KEY, entry())
+    store.put(large, entry(large, os.urandom(40_000).hex()))
+    await store.aclose()
+    old = ResponseStore(ResponseCacheConfig(cache_dir=folder, ttl=1e-9))
+    old.put(gone, entry(gone))
+    await old.aclose()
+    store = ResponseStore(ResponseCacheConfig(cache_dir=folder))
+    values = await store.small_values([KEY, large, gone])
+    assert set(values) == {KEY, large}
+    assert values[KEY] is not None
+    assert values[large] is None
+    assert store.newest((large,), values) is None
+    found = await store.look_up((large,))
+    assert found is not None
+    assert len(found.result.content or "") == 80_000
+    await store.aclose()
 
 
-def test_a_new_key_is_seldom_taken_for_a_known_one() -> None:
-    """At the size that it is made for, one key in a hundred at most."""
-    known = KnownKeys(10_000)
-    for _ in range(10_000):
-        known.add(os.urandom(16))
-    assert sum(os.urandom(16) in known for _ in range(10_000)) < 100
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [(3, 7), (4, []), (9, [1, "2"]), (9, 5), (9, [1] * 10), (10, {"cost": "much"}), (10, {"other": 1}), (10, [1])],
+)
+def test_a_field_of_another_type_is_no_entry(place: int, value: Any) -> None:
+    """What stands in the database is not believed: each field has its type, or there is no answer."""
+    fields = json.loads(encode_entry(KEY, ANSWER, 1.0))
+    assert decode_entry(KEY, plain(json.dumps(fields).encode())) is not None
+    fields[place] = value
+    assert decode_entry(KEY, plain(json.dumps(fields).encode())) is None
+
+
+def test_an_entry_gives_the_answer_back_whole() -> None:
+    """Whatever fields it has."""
+    whole = ChatCompletionResult(
+        "a",
+        reasoning_content="b",
+        tool_calls=(ToolCall("1", "f", "{}"),),
+        finish_reason="tool_calls",
+        usage=Usage(*range(1, 10)),
+        model="m",
+        provider="openai",
+        endpoint="e",
+        response_id="r",
+        assistant_message=None,
+        raw=[1],
+        choices=("a", "b"),
+        cached=True,
+        cost=Decimal("0.1"),
+    )
+    found = decode_entry(KEY, packed(encode_entry(KEY, whole, 2.5)))
+    assert found == Entry(whole, 2.5)

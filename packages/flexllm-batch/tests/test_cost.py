@@ -173,7 +173,7 @@ def test_the_report_tells_what_is_estimated_unknown_and_saved() -> None:
     report.add(answer(usage, cost=Decimal("0.5"), cost_source="config"))
     report.add(answer(None, cost=Decimal("0.25"), cost_source="estimated"))
     report.add(answer(usage))
-    report.add(answer(usage, cost=Decimal("0.1"), cached=True))
+    report.add(answer(usage, cost=Decimal(0), saved_cost=Decimal("0.1"), cached=True))
     assert (report.total_cost, report.estimated_cost, report.saved_cost) == (
         Decimal("0.75"),
         Decimal("0.25"),

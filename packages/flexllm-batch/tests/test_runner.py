@@ -45,6 +45,7 @@ def make_runner(
         window=window,
         make_request=lambda row: ChatRequest(row.messages, "m"),
         deliver=deliver,
+        deliver_known=lambda _: None,
         rules=rules or StopRules(window),
         with_keys=True,
     )
@@ -71,7 +72,7 @@ async def test_every_row_has_exactly_one_outcome(make_model: Any, source: Any) -
 @pytest.mark.parametrize("window", [1, 3, 100])
 async def test_the_window_is_respected_and_filled(make_model: Any, source: Any, window: int) -> None:
     """Never more rows in flight, and as many as there are."""
-    model, seen = make_model(delay=0.002), []
+    model, seen = make_model(delay=0.02), []
     runner = make_runner(model, lambda _: seen.append(runner.in_flight), window)
     await runner.run(source(30))
     assert model.peak == min(window, 30)

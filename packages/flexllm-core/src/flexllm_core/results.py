@@ -119,6 +119,7 @@ class ChatCompletionResult:
         latency: Seconds of the successful request; for a stream, until its end.
         time_to_first_token: Seconds until the first token of a stream.
         cost: US dollars; None when the price is unknown.
+        saved_cost: What an answer from the response cache cost when it was bought; None when that is unknown.
         cost_source: Where the price came from; `provider` when the answer itself said its cost, `estimated`
             when it said no tokens and a budget counts the most that it may have cost.
     """
@@ -140,6 +141,7 @@ class ChatCompletionResult:
     latency: float | None = None
     time_to_first_token: float | None = None
     cost: Decimal | None = None
+    saved_cost: Decimal | None = None
     cost_source: str | None = None
     corrections: int = 0
 

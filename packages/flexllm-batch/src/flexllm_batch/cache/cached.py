@@ -22,6 +22,8 @@ from flexllm_core.results import ChatCompletionResult, StreamEvent
 
 logger = logging.getLogger("flexllm")
 
+_NOTHING = Decimal(0)
+
 
 class Cached(ModelWrapper):
     """The outermost wrapper: a hit passes neither gate nor budget.
@@ -119,16 +121,16 @@ class Cached(ModelWrapper):
         return self._recall
 
     async def _recall(self, requests: Sequence[ChatRequest]) -> list[ChatCompletionResult | None]:
-        now = asyncio.get_running_loop().time()
-        self._misses.note([request.fingerprint() for request in requests], now)  # before the look-up begins
         wanted = [() if request.skip_cache else self._keys(request) for request in requests]
-        values = await self.store.small_values([key for keys in wanted for key in keys])
         results: list[ChatCompletionResult | None] = [None] * len(requests)
+        with self._misses.looking([request.fingerprint() for request in requests]) as unanswered:
+            values = await self.store.small_values([key for keys in wanted for key in keys])
         if values:
             for place, (request, keys) in enumerate(zip(requests, wanted, strict=True)):
                 if not values.keys().isdisjoint(keys):
-                    self._misses.forget(request.fingerprint())
+                    unanswered.discard(request.fingerprint())
                     results[place] = self._usable(request, self.store.newest(keys, values))
+        self._misses.note(unanswered, asyncio.get_running_loop().time())
         return results
 
     def _keys(self, request: ChatRequest) -> Keys:
@@ -199,7 +201,7 @@ def _free(result: ChatCompletionResult, *, keep_raw: bool) -> ChatCompletionResu
     result.cached = True
     result.attempts = result.corrections = 0
     result.latency = result.time_to_first_token = None
-    result.cost, result.cost_source = Decimal(0), "cache"
+    result.saved_cost, result.cost, result.cost_source = result.cost, _NOTHING, "cache"
     if not keep_raw:
         result.raw = None
     return result

@@ -112,7 +112,7 @@ class CostReport:
             entry.completion_tokens += usage.completion_tokens
         if result.cached:
             self.response_cache_count += 1
-            self.saved_cost += result.cost or 0
+            self.saved_cost += result.saved_cost or 0
             return
         if result.cost is None:
             self.unknown_count += 1
