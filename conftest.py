@@ -35,6 +35,7 @@ SLOW = (
     "packages/flexllm-providers/tests/test_transport_interrupts.py",
     "tests/cli/test_canary.py",
     "tests/cli/test_chat.py",
+    "tests/cli/test_completion.py",
     "tests/cli/test_contracts.py",
     "tests/cli/test_error_table.py",
     "tests/cli/test_exit_code_table.py",

@@ -23,7 +23,11 @@ DOCUMENT = Path(__file__).parent.parent / "docs" / "cli.md"
 HEAD = """# The command line
 
 Written by `scripts/cli_docs.py` from the app itself; a test holds it to it. `flexllm` and `xllm` are one program, and
-`python -m flexllm` is another way to start it. `flexllm --install-completion` sets up completion for your shell.
+`python -m flexllm` is another way to start it.
+
+`flexllm --install-completion` sets up completion for your shell (bash, zsh, fish or PowerShell), and
+`xllm --install-completion` does so for the other name: Tab completes commands, options, the configured models and file
+names. `--show-completion` shows the script instead.
 
 ## What goes where
 

@@ -26,6 +26,21 @@ def root() -> None:
     """
 
 
+def _install_completion() -> object:
+    """Let Typer install completion, and add what it lacks; the exit code."""
+    from pathlib import Path
+
+    from flexllm_cli.zsh_completion import answer_first_tab
+
+    try:
+        code = app(standalone_mode=False)
+    except SystemExit as end:  # so it ends
+        code = end.code
+    if not code:
+        answer_first_tab(Path(sys.argv[0]).name, Path.home())
+    return code
+
+
 def main() -> None:
     """Entry point of `flexllm` and `xllm`."""
     try:
@@ -33,7 +48,7 @@ def main() -> None:
             from flexllm_cli.commands.version import version
 
             return version()
-        code = app(standalone_mode=False)
+        code = _install_completion() if sys.argv[1:] == ["--install-completion"] else app(standalone_mode=False)
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:  # noqa: BLE001 - the outermost handler: every error ends here, as a line and a code
