@@ -294,9 +294,21 @@ def test_credits_are_shown_as_documented(documented, server, tmp_path, monkeypat
     """Label, amount and currency lines of OpenRouter, the masked key and the model's entry."""
     monkeypatch.setenv("FLEXLLM_LANG", language)
     config = tmp_path / ".flexllm" / "config.yaml"
+    entry = {"id": "grok-4", "base_url": f"{server.url}/api/v1", "api_key": KEY, "dialect": {"kind": "openrouter"}}
+    config.write_text(yaml.safe_dump({"models": [entry]}))
+    for line in ("flexllm credits", "flexllm credits -m grok-4"):
+        code, out, err = documented(line)
+        assert (code, out) == (0, CREDITS[language]), err
+
+
+def test_credits_of_a_server_whose_entry_does_not_say_what_it_is(documented, server, tmp_path):
+    """Are asked for with --vendor; without, it is a server of one's own."""
+    config = tmp_path / ".flexllm" / "config.yaml"
     config.write_text(config.read_text().replace(server.base_url, f"{server.url}/api/v1"))
-    code, out, err = documented("flexllm credits -m grok-4 --vendor openrouter")
-    assert (code, out) == (0, CREDITS[language]), err
+    assert documented("flexllm credits -m grok-4 --vendor openrouter")[:2] == (0, CREDITS["en"])
+    code, _, err = documented("flexllm credits -m grok-4")
+    assert code != 0
+    assert "server of your own" in err
 
 
 @pytest.mark.parametrize(

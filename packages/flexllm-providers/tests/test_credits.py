@@ -141,6 +141,18 @@ async def test_the_vendor_cannot_be_chosen_for_another_machine(fake_transport, a
     assert transport.requests == []
 
 
+async def test_a_server_of_this_machine_is_what_its_entry_says(fake_transport, answers):
+    """By the kind of its dialect, as a mock server or a tunnel; the kind of another machine's server counts for nothing."""
+    told = {"dialect": {"kind": "deepseek"}}
+    transport = fake_transport(answers.json(DEEPSEEK))
+    with pytest.raises(CreditsUnavailableError, match=r"gateway\.example"):
+        await fetch_credits(endpoint("https://gateway.example/v1", **told), transport=transport)
+    assert transport.requests == []
+    report = await fetch_credits(endpoint("http://127.0.0.1:1/v1", **told), transport=transport)
+    assert report.vendor == "DeepSeek"
+    assert [request.url for request in transport.requests] == ["http://127.0.0.1:1/user/balance"]
+
+
 async def test_an_unknown_vendor_is_named():
     """A typing mistake is answered with the nearest name."""
     with pytest.raises(ConfigError, match="did you mean 'openrouter'"):

@@ -43,7 +43,10 @@ def credits(  # noqa: A001 - the command's name
     model: options.Model = None,
     vendor: Annotated[
         str | None,
-        typer.Option("--vendor", help="Whose balance, where the host does not tell: openrouter, deepseek ..."),
+        typer.Option(
+            "--vendor",
+            help="Whose API a server of this machine has, where its entry's dialect does not tell: openrouter ...",
+        ),
     ] = None,
     base_url: options.BaseURL = None,
     api_key: options.ApiKey = None,

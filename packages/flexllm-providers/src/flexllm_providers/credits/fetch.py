@@ -128,7 +128,8 @@ async def fetch_credits(endpoint: EndpointConfig, *, vendor: str | None = None, 
 
     Args:
         endpoint: Whose key is asked about; its host decides which vendor that is.
-        vendor: Name of the row in `VENDORS` for an endpoint on this machine, such as a mock server.
+        vendor: Name of the row in `VENDORS` for an endpoint on this machine, such as a mock server; by default the
+            `kind` of its dialect, if that is such a name.
         transport: Sends the request instead of one of our own, as for `ProviderClient`; it stays open.
 
     Raises:
@@ -137,7 +138,7 @@ async def fetch_credits(endpoint: EndpointConfig, *, vendor: str | None = None, 
         ConfigError: There is no key, the URL is not https, or `vendor` does not fit the endpoint.
     """
     base_url = endpoint.base_url or _DEFAULT_URLS.get(endpoint.provider, openai_wire.DEFAULT_BASE_URL)
-    row = _find_vendor(base_url, vendor)
+    row = _find_vendor(base_url, vendor, endpoint.dialect.get("kind"))
     if endpoint.api_key is None:
         raise ConfigError(f"{endpoint.label}: no API key to ask {row.title} about")
     # Another wire's dialect settings mean nothing here.
@@ -187,13 +188,15 @@ def _not_told(error: LLMHTTPError, vendor: Vendor) -> CreditsUnavailableError | 
     return None
 
 
-def _find_vendor(base_url: str, name: str | None) -> Vendor:
-    """The row for a URL, over which a key may be sent."""
+def _find_vendor(base_url: str, name: str | None, kind: object) -> Vendor:
+    """The row for a URL, over which a key may be sent; for one of this machine, that of what the server is said to be."""
     parts = urlsplit(base_url)
     host = (parts.hostname or "").rstrip(".")
     if name is not None:
         return _named_vendor(name, host)
     row = next((row for row in VENDORS if any(host_matches(host, suffix) for suffix in row.hosts)), None)
+    if row is None and isinstance(kind, str) and kind in _BY_NAME and is_loopback(host):
+        return _BY_NAME[kind]
     if row is None:
         raise _refusal(host, parts.port)
     if parts.scheme != "https":
