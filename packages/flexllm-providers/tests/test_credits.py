@@ -142,7 +142,7 @@ async def test_the_vendor_cannot_be_chosen_for_another_machine(fake_transport, a
 
 
 async def test_a_server_of_this_machine_is_what_its_entry_says(fake_transport, answers):
-    """By the kind of its dialect, as a mock server or a tunnel; the kind of another machine's server counts for nothing."""
+    """By the kind of its dialect, as a mock server or a tunnel; that of another machine's server counts for nothing."""
     told = {"dialect": {"kind": "deepseek"}}
     transport = fake_transport(answers.json(DEEPSEEK))
     with pytest.raises(CreditsUnavailableError, match=r"gateway\.example"):

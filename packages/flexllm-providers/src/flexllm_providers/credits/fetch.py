@@ -189,7 +189,7 @@ def _not_told(error: LLMHTTPError, vendor: Vendor) -> CreditsUnavailableError | 
 
 
 def _find_vendor(base_url: str, name: str | None, kind: object) -> Vendor:
-    """The row for a URL, over which a key may be sent; for one of this machine, that of what the server is said to be."""
+    """The row for a URL, over which a key may be sent; for a server of this machine by what it is said to be."""
     parts = urlsplit(base_url)
     host = (parts.hostname or "").rstrip(".")
     if name is not None:
