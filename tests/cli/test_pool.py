@@ -171,6 +171,27 @@ def test_a_base_url_of_the_command_line_is_the_only_endpoint(ask_with, servers):
     assert ask_with({"models": [model]}, *arguments)[3] == [0, 1]
 
 
+def test_the_least_that_is_learnt_is_set_by_option_entry_or_batch_section(run_with, servers, monkeypatch):
+    """In this order, as other limits; and it is what the gate of each endpoint keeps."""
+    from flexllm_batch.limits import limited
+
+    floors, real = [], limited.GateLimits
+
+    def note(*args, **limits):
+        if limits["adaptive"]:  # else nothing is learnt
+            floors.append(limits["floor"])
+        return real(*args, **limits)
+
+    monkeypatch.setattr(limited, "GateLimits", note)
+    endpoints = [entry(servers[0], min_concurrency=3), entry(servers[1])]
+    config = {"batch": {"min_concurrency": 5, "endpoints": endpoints}}
+    assert run_with(config)[0] == 0
+    assert run_with(config, "--min-concurrency", "7", "--overwrite")[0] == 0
+    single = {"models": [{"id": "qwen", "base_url": servers[0].base_url}], "batch": {"min_concurrency": 5}}
+    assert run_with(single, "-c", "4", "--overwrite")[0] == 0
+    assert floors == [3, 5, 7, 7, 4]
+
+
 def pool_over(urls, **options):
     from flexllm_batch import LLMClientPool
 

@@ -306,6 +306,7 @@ def test_a_pool_of_the_configuration_file(tmp_path: Path) -> None:
         "batch:\n"
         "  concurrency: 10\n"
         "  max_qps: 100\n"
+        "  min_concurrency: 4\n"
         "  timeout: 120\n"
         "  fallback: false\n"
         "  load_balance: round_robin\n"
@@ -318,6 +319,7 @@ def test_a_pool_of_the_configuration_file(tmp_path: Path) -> None:
         (50, 500, 120),
         (5, 100, 120),
     ]
+    assert [one.min_concurrency for one in pool.endpoints] == [4, 4]
     assert not pool.balanced.fallback
     many = LLMClientPool.from_config("many", path=path)
     assert [(one.model, one.max_qps) for one in many.endpoints] == [("many", 3), ("other", 4)]

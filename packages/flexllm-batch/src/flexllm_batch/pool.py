@@ -53,6 +53,7 @@ class LLMClientPool(BatchMethods):
         max_qps: The same for requests per second.
         max_tpm: The same for tokens per minute.
         adaptive: The same for learning lower limits; on by default.
+        min_concurrency: The same for the least that is learnt for the requests in flight; 1 by default.
         timeout: The same for the seconds of each attempt.
         retry_times: Retries of a call that failed at every member that could be tried.
         retry_policy: How they are retried, in detail.
@@ -83,6 +84,7 @@ class LLMClientPool(BatchMethods):
         max_qps: float | None = None,
         max_tpm: float | None = None,
         adaptive: bool | None = None,
+        min_concurrency: int | None = None,
         timeout: float | None = None,
         retry_times: int | None = None,
         retry_policy: RetryPolicy | None = None,
@@ -102,6 +104,7 @@ class LLMClientPool(BatchMethods):
             "max_qps": max_qps,
             "max_tpm": max_tpm,
             "adaptive": adaptive,
+            "min_concurrency": min_concurrency,
             "timeout": timeout,
         }
         tracking = cost_tracking(cost_tracker, track_cost=track_cost)
@@ -152,6 +155,7 @@ class LLMClientPool(BatchMethods):
             "max_qps": batch.max_qps,
             "max_tpm": batch.max_tpm,
             "adaptive": batch.adaptive,
+            "min_concurrency": batch.min_concurrency,
             "timeout": batch.timeout,
             "retry_times": batch.retry_times,
             "fallback": batch.fallback,

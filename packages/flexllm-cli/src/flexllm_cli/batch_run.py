@@ -124,6 +124,7 @@ class BatchCommand:
             "max_qps": endpoint.max_qps or defaults.max_qps,
             "max_tpm": endpoint.max_tpm or defaults.max_tpm,
             "adaptive": defaults.adaptive if endpoint.adaptive is None else endpoint.adaptive,
+            "min_concurrency": endpoint.min_concurrency or defaults.min_concurrency,
             "timeout": endpoint.timeout or defaults.timeout,
             "retry_times": defaults.retry_times if endpoint.retry_times is None else endpoint.retry_times,
         }

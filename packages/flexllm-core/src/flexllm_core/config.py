@@ -29,6 +29,7 @@ class BatchConfig(BaseModel):
         max_qps: Requests per second for each endpoint.
         max_tpm: Tokens per minute, input and output together, for each endpoint.
         adaptive: Learn lower limits from the endpoints' answers.
+        min_concurrency: The least that is learnt for the requests in flight at an endpoint; 1 by default.
         timeout: Seconds for each attempt.
         retry_times: Retries after the first attempt of a row.
         cache: Use the response cache.
@@ -53,6 +54,7 @@ class BatchConfig(BaseModel):
     max_qps: float | None = Field(default=None, gt=0)
     max_tpm: float | None = Field(default=None, gt=0)
     adaptive: bool | None = None
+    min_concurrency: int | None = Field(default=None, ge=1)
     timeout: float | None = Field(default=None, gt=0)
     retry_times: int | None = Field(default=None, ge=0)
     cache: bool = False

@@ -62,6 +62,10 @@ def batch(
         bool | None,
         typer.Option("--adaptive/--no-adaptive", help="Learn from the answers how much the endpoint takes (on)."),
     ] = None,
+    min_concurrency: Annotated[
+        int | None,
+        typer.Option("--min-concurrency", min=1, help="The least that is learnt for the rows in flight (1)."),
+    ] = None,
     timeout: options.Timeout = None,
     retry_times: options.RetryTimes = None,
     load_balance: Annotated[
@@ -173,6 +177,7 @@ def batch(
         max_qps=max_qps,
         max_tpm=max_tpm,
         adaptive=adaptive,
+        min_concurrency=min_concurrency,
     ) as connection:
         code = BatchCommand(
             connection=connection,
