@@ -22,6 +22,59 @@ MODELS = {
 }
 
 
+def _openai_client(server: MockServer, **options: Any) -> Any:
+    import openai
+
+    return openai.OpenAI(base_url=server.base_url, **{"api_key": "k", "max_retries": 0, **options})
+
+
+def _anthropic_client(server: MockServer, **options: Any) -> Any:
+    import anthropic
+
+    return anthropic.Anthropic(base_url=server.url, **{"api_key": "k", "max_retries": 0, **options})
+
+
+def _gemini_client(server: MockServer, **options: Any) -> Any:
+    from google import genai
+
+    http = genai.types.HttpOptions(base_url=server.url, api_version=options.pop("api_version", None))
+    return genai.Client(http_options=http, **{"api_key": "k", **options})
+
+
+_SDK_CLIENTS = {"openai": _openai_client, "anthropic": _anthropic_client, "gemini": _gemini_client}
+
+
+@pytest.fixture
+def client_for(request: pytest.FixtureRequest) -> Iterator[Callable[..., Any]]:
+    """Makes clients for servers, of the vendor's SDK that `SDK` in the test's module names, and closes them."""
+    clients: list[Any] = []
+
+    def make(server: MockServer, **options: Any) -> Any:
+        clients.append(_SDK_CLIENTS[request.module.SDK](server, **options))
+        return clients[-1]
+
+    yield make
+    for made in clients:
+        made.close()
+
+
+@pytest.fixture
+def client(client_for: Callable[..., Any], flexllm_mock: MockServer) -> Any:
+    """The SDK's client for a fresh mock."""
+    return client_for(flexllm_mock)
+
+
+@pytest.fixture
+def strict() -> Callable[[Any, str | bytes], Any]:
+    """Validates JSON against a type of an SDK: nothing missing, nothing unknown, nothing of another type."""
+    import pydantic
+
+    def validate(kind: Any, raw: str | bytes) -> Any:
+        return pydantic.TypeAdapter(kind).validate_json(raw, strict=True, extra="forbid")
+
+    return validate
+
+
 @pytest.fixture(scope="module")
 def mock_server() -> Iterator[MockServer]:
     """One mock server for a module; its faults and log are reset for each case."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -20,6 +19,8 @@ from anthropic.types import (  # noqa: E402 only where the SDK is installed
 
 from flexllm_mock import FaultRule, MockServer  # noqa: E402
 
+SDK = "anthropic"
+
 HELLO: Any = [{"role": "user", "content": "Hello there"}]
 SCHEMA = {
     "type": "object",
@@ -32,32 +33,6 @@ TIME: Any = {"name": "get_time", "input_schema": {"type": "object", "properties"
 ASKS_BOTH: Any = [{"role": "user", "content": "get_weather and get_time"}]
 BASE: Any = {"model": "claude-mock", "max_tokens": 4096, "messages": HELLO}
 ENABLED: Any = {"type": "enabled", "budget_tokens": 2048}
-
-
-@pytest.fixture
-def client(flexllm_mock: MockServer) -> Iterator[Any]:
-    """Anthropic's client for a fresh mock."""
-    with anthropic.Anthropic(base_url=flexllm_mock.url, api_key="k", max_retries=0) as made:
-        yield made
-
-
-@pytest.fixture
-def client_for() -> Iterator[Callable[..., Any]]:
-    """Makes clients for servers, and closes them."""
-    clients = []
-
-    def make(server: MockServer, **options: Any) -> Any:
-        clients.append(anthropic.Anthropic(base_url=server.url, **{"api_key": "k", "max_retries": 0, **options}))
-        return clients[-1]
-
-    yield make
-    for made in clients:
-        made.close()
-
-
-def strict(kind: Any, raw: str | bytes) -> Any:
-    """Validate JSON against a type of the SDK: nothing missing, nothing unknown, nothing of another type."""
-    return pydantic.TypeAdapter(kind).validate_json(raw, strict=True, extra="forbid")
 
 
 def events_of(raw: str) -> list[tuple[str, str]]:
@@ -85,7 +60,7 @@ def events_of(raw: str) -> list[tuple[str, str]]:
         {"model": "echo"},
     ],
 )
-def test_messages_are_valid(client: Any, options: Any) -> None:
+def test_messages_are_valid(client: Any, options: Any, strict: Any) -> None:
     """Documents and events satisfy the SDK's types strictly, and the SDK adds the events up to the document."""
     options = {**BASE, **options}
     response = client.messages.with_raw_response.create(**options)
@@ -121,7 +96,7 @@ def test_messages_are_valid(client: Any, options: Any) -> None:
         (("extra",), 1),
     ],
 )
-def test_strictness_catches_what_is_wrong(client: Any, path: tuple[Any, ...], value: Any) -> None:
+def test_strictness_catches_what_is_wrong(client: Any, path: tuple[Any, ...], value: Any, strict: Any) -> None:
     """One wrong value, a missing field or an unknown one anywhere is found: the checks can fail."""
     raw = client.messages.with_raw_response.create(**BASE).text()
     assert strict(Message, raw)
@@ -167,7 +142,7 @@ def test_structured_output_is_parsed(client: Any) -> None:
     assert isinstance(client.messages.parse(**BASE, output_format=City).parsed_output, City)
 
 
-def test_tokens_are_counted(client: Any) -> None:
+def test_tokens_are_counted(client: Any, strict: Any) -> None:
     """The count satisfies its type, and is what the message then reports."""
     options = {"model": "claude-mock", "messages": HELLO, "tools": [WEATHER], "system": "Be brief."}
     raw = client.messages.with_raw_response.count_tokens(**options).text()
@@ -175,7 +150,7 @@ def test_tokens_are_counted(client: Any) -> None:
     assert strict(MessageTokensCount, raw).input_tokens == message.usage.input_tokens
 
 
-def test_models_are_listed_page_by_page(client_for: Any, flexllm_mock_server_factory: Any) -> None:
+def test_models_are_listed_page_by_page(client_for: Any, flexllm_mock_server_factory: Any, strict: Any) -> None:
     """The SDK follows the pages forwards and backwards, and each model satisfies its type."""
     names = tuple(f"m{number}" for number in range(5))
     client = client_for(flexllm_mock_server_factory(models=names))

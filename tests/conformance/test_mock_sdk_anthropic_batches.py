@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
@@ -20,30 +19,7 @@ from anthropic.types.messages import (  # noqa: E402 only where the SDK is insta
 
 from flexllm_mock import FaultMatch, FaultRule, MockServer  # noqa: E402
 
-
-@pytest.fixture
-def client_for() -> Iterator[Callable[..., Any]]:
-    """Makes clients for servers, and closes them."""
-    clients = []
-
-    def make(server: MockServer, **options: Any) -> Any:
-        clients.append(anthropic.Anthropic(base_url=server.url, **{"api_key": "k", "max_retries": 0, **options}))
-        return clients[-1]
-
-    yield make
-    for made in clients:
-        made.close()
-
-
-@pytest.fixture
-def client(client_for: Any, flexllm_mock: MockServer) -> Any:
-    """Anthropic's client for a fresh mock."""
-    return client_for(flexllm_mock)
-
-
-def strict(kind: Any, raw: str | bytes) -> Any:
-    """Validate JSON against a type of the SDK: nothing missing, nothing unknown, nothing of another type."""
-    return pydantic.TypeAdapter(kind).validate_json(raw, strict=True, extra="forbid")
+SDK = "anthropic"
 
 
 def row(number: int, **params: Any) -> Any:
@@ -52,7 +28,7 @@ def row(number: int, **params: Any) -> Any:
     return {"custom_id": f"r{number}", "params": {"model": "mock", "max_tokens": 64, "messages": messages, **params}}
 
 
-def test_batches_answer_as_direct_calls_do(flexllm_mock: MockServer, client: Any) -> None:
+def test_batches_answer_as_direct_calls_do(flexllm_mock: MockServer, client: Any, strict: Any) -> None:
     """Each row's message is the direct call's; what that refuses is errored; the results come from this server."""
     requests = [row(0), row(1, max_tokens=None), row(2, stream=True), row(3, stop_sequences=["e"])]
     begun = strict(MessageBatch, client.messages.batches.with_raw_response.create(requests=requests).text())
@@ -91,7 +67,7 @@ def test_batches_answer_as_direct_calls_do(flexllm_mock: MockServer, client: Any
         (("status",), "ended"),
     ],
 )
-def test_strictness_catches_what_is_wrong(client: Any, path: tuple[str, ...], value: Any) -> None:
+def test_strictness_catches_what_is_wrong(client: Any, path: tuple[str, ...], value: Any, strict: Any) -> None:
     """One wrong value, a missing field or an unknown one anywhere is found: the checks can fail."""
     batch = client.messages.batches.create(requests=[row(0)])
     document = json.loads(client.messages.batches.with_raw_response.retrieve(batch.id).text())
@@ -111,7 +87,7 @@ def test_strictness_catches_what_is_wrong(client: Any, path: tuple[str, ...], va
     ("line", "broken"),
     [("succeeded", '"type":"text"'), ("succeeded", '"custom_id"'), ("errored", '"message":')],
 )
-def test_strictness_of_results(client: Any, line: str, broken: str) -> None:
+def test_strictness_of_results(client: Any, line: str, broken: str, strict: Any) -> None:
     """A result with a name that is wrong anywhere is found."""
     batch = client.messages.batches.create(requests=[row(0), row(1, max_tokens=-1)])
     url = client.messages.batches.retrieve(batch.id).results_url
@@ -122,7 +98,7 @@ def test_strictness_of_results(client: Any, line: str, broken: str) -> None:
         strict(MessageBatchIndividualResponse, text.replace(broken, broken.upper()))
 
 
-def test_batches_are_canceled(client_for: Any, flexllm_mock_server_factory: Any) -> None:
+def test_batches_are_canceled(client_for: Any, flexllm_mock_server_factory: Any, strict: Any) -> None:
     """A batch that takes time has no results at first, cannot be deleted, and is canceling when told to."""
     client = client_for(flexllm_mock_server_factory(batch_seconds=1000))
     batch = client.messages.batches.create(requests=[row(0), row(1)])
@@ -147,7 +123,7 @@ def test_batches_expire(client_for: Any, flexllm_mock_server_factory: Any) -> No
         client.messages.batches.cancel(batch.id)
 
 
-def test_lists_come_page_by_page(client: Any) -> None:
+def test_lists_come_page_by_page(client: Any, strict: Any) -> None:
     """The SDK follows the pages, newest first, and each batch satisfies its type."""
     made = [client.messages.batches.create(requests=[row(number)]).id for number in range(5)]
     assert [batch.id for batch in client.messages.batches.list(limit=2)] == made[::-1]

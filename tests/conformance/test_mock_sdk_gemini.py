@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import urllib.request
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -19,34 +18,14 @@ from google.genai import errors, types  # noqa: E402 only where the SDK is insta
 
 from flexllm_mock import FaultRule, MockServer  # noqa: E402
 
+SDK = "gemini"
+
 MODEL = "gemini-3.8-flash"
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 WEATHER: Any = {"name": "get_weather", "parametersJsonSchema": SCHEMA}
 TIME: Any = {"name": "get_time"}
 TOOLS: Any = [{"functionDeclarations": [WEATHER, TIME]}]
 ASKS_BOTH = "get_weather and get_time"
-
-
-@pytest.fixture
-def client_for() -> Iterator[Callable[..., Any]]:
-    """Makes clients for servers, and closes them."""
-    clients = []
-
-    def make(server: MockServer, **options: Any) -> Any:
-        options = {"api_key": "k", **options}
-        http = types.HttpOptions(base_url=server.url, api_version=options.pop("api_version", None))
-        clients.append(genai.Client(http_options=http, **options))
-        return clients[-1]
-
-    yield make
-    for made in clients:
-        made.close()
-
-
-@pytest.fixture
-def client(client_for: Any, flexllm_mock: MockServer) -> Any:
-    """Google's client for a fresh mock."""
-    return client_for(flexllm_mock)
 
 
 def ask(server: MockServer, verb: str, body: Any) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import json
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,30 +21,11 @@ from google.genai import errors, types  # noqa: E402 only where the SDK is insta
 
 from flexllm_mock import FaultMatch, FaultRule, MockServer  # noqa: E402
 
+SDK = "gemini"
+
 MODEL = "gemini-2.5-flash"
 STATS = {"requestCount", "pendingRequestCount", "successfulRequestCount", "failedRequestCount"}
 pytestmark = pytest.mark.filterwarnings("ignore:.*experimental.*")
-
-
-@pytest.fixture
-def client_for() -> Iterator[Callable[..., Any]]:
-    """Makes clients for servers, and closes them."""
-    clients = []
-
-    def make(server: MockServer, **options: Any) -> Any:
-        http = types.HttpOptions(base_url=server.url, api_version=options.pop("api_version", None))
-        clients.append(genai.Client(http_options=http, **{"api_key": "k", **options}))
-        return clients[-1]
-
-    yield make
-    for made in clients:
-        made.close()
-
-
-@pytest.fixture
-def client(client_for: Any, flexllm_mock: MockServer) -> Any:
-    """Google's client for a fresh mock."""
-    return client_for(flexllm_mock)
 
 
 def get(server: MockServer, path: str) -> Any:
@@ -53,29 +34,29 @@ def get(server: MockServer, path: str) -> Any:
         return json.load(response)
 
 
-def strict(kind: Any, value: Any) -> Any:
-    """Validate JSON against the SDK's type: nothing unknown, nothing of another type."""
-    return kind.model_validate_json(json.dumps(value), strict=True)
+@pytest.fixture
+def strict_operation(strict: Any) -> Callable[[Any], Any]:
+    """Holds a batch's operation against what the API states of it, and its inlined answers against the SDK's type."""
 
+    def check(value: Any) -> Any:
+        assert set(value) <= {"name", "metadata", "done", "response", "error"}
+        metadata = value["metadata"]
+        assert set(metadata) <= {
+            *("@type", "model", "displayName", "state", "name", "createTime", "updateTime", "endTime", "batchStats"),
+            "output",
+        }
+        assert metadata["@type"].startswith("type.googleapis.com/google.ai.generativelanguage.v1")
+        assert metadata["name"] == value["name"]
+        assert set(metadata["batchStats"]) == STATS
+        assert all(isinstance(count, str) for count in metadata["batchStats"].values())
+        for name in ("createTime", "updateTime", "endTime"):
+            assert name not in metadata or metadata[name].endswith("Z")
+        assert ("response" in value) == ("output" in metadata)
+        for each in metadata.get("output", {}).get("inlinedResponses", {}).get("inlinedResponses", []):
+            strict(types.InlinedResponse, json.dumps(each))
+        return value
 
-def strict_operation(value: Any) -> Any:
-    """Hold a batch's operation against what the API states of it, and its inlined answers against the SDK's type."""
-    assert set(value) <= {"name", "metadata", "done", "response", "error"}
-    metadata = value["metadata"]
-    assert set(metadata) <= {
-        *("@type", "model", "displayName", "state", "name", "createTime", "updateTime", "endTime", "batchStats"),
-        "output",
-    }
-    assert metadata["@type"].startswith("type.googleapis.com/google.ai.generativelanguage.v1")
-    assert metadata["name"] == value["name"]
-    assert set(metadata["batchStats"]) == STATS
-    assert all(isinstance(count, str) for count in metadata["batchStats"].values())
-    for name in ("createTime", "updateTime", "endTime"):
-        assert name not in metadata or metadata[name].endswith("Z")
-    assert ("response" in value) == ("output" in metadata)
-    for each in metadata.get("output", {}).get("inlinedResponses", {}).get("inlinedResponses", []):
-        strict(types.InlinedResponse, each)
-    return value
+    return check
 
 
 def inlined(*texts: str, **config: Any) -> list[Any]:
@@ -86,7 +67,7 @@ def inlined(*texts: str, **config: Any) -> list[Any]:
     ]
 
 
-def test_files_are_valid(flexllm_mock: MockServer, client: Any, tmp_path: Path) -> None:
+def test_files_are_valid(flexllm_mock: MockServer, client: Any, tmp_path: Path, strict: Any) -> None:
     """A file is uploaded in pieces, described, listed and deleted, and each answer satisfies its type."""
     path = tmp_path / "big.bin"
     path.write_bytes(b"0123456789abcdef" * 600_000)  # more than the SDK sends at once
@@ -96,7 +77,7 @@ def test_files_are_valid(flexllm_mock: MockServer, client: Any, tmp_path: Path) 
     raw = get(flexllm_mock, file.name)
     times = [raw.pop(name) for name in ("createTime", "updateTime", "expirationTime")]
     assert all(time.endswith("Z") for time in times)
-    assert strict(types.File, {**raw, "sizeBytes": int(raw["sizeBytes"])}).state == "ACTIVE"
+    assert strict(types.File, json.dumps({**raw, "sizeBytes": int(raw["sizeBytes"])})).state == "ACTIVE"
     named = client.files.upload(file=io.BytesIO(b"hi"), config={"mime_type": "text/plain", "name": "my-file"})
     assert named.name == "files/my-file"
     assert [each.name for each in client.files.list(config={"page_size": 1})] == [file.name, "files/my-file"]
@@ -123,7 +104,7 @@ def urllib_error(server: MockServer, name: str) -> None:
 
 @pytest.mark.parametrize("version", ["v1", "v1beta"])
 def test_inlined_batches_answer_as_direct_calls_do(
-    client_for: Any, flexllm_mock_server_factory: Any, version: str
+    client_for: Any, flexllm_mock_server_factory: Any, version: str, strict_operation: Any
 ) -> None:
     """Each answer is the direct call's, in order and with its metadata; what that refuses is an error."""
     server = flexllm_mock_server_factory()
@@ -157,7 +138,7 @@ def test_inlined_batches_answer_as_direct_calls_do(
         client.batches.get(name=begun.name)
 
 
-def test_batches_of_a_file(client: Any) -> None:
+def test_batches_of_a_file(client: Any, strict: Any) -> None:
     """The requests of an uploaded file are answered in a file of their own, line by line, which can be downloaded."""
     lines = [
         {"key": f"k{n}", "request": {"contents": [{"role": "user", "parts": [{"text": f"Q{n}"}]}]}} for n in range(3)
@@ -172,7 +153,7 @@ def test_batches_of_a_file(client: Any) -> None:
     assert ["error" in row for row in rows] == [False, True, False]
     assert set(rows[1]["error"]) == {"code", "message"}
     direct = client.models.generate_content(model=MODEL, contents="Q2")
-    answer = strict(types.GenerateContentResponse, rows[2]["response"])
+    answer = strict(types.GenerateContentResponse, json.dumps(rows[2]["response"]))
     assert (answer.text, answer.response_id) == (direct.text, direct.response_id)
     generated = client.files.get(name=done.dest.file_name)
     assert generated.source == "GENERATED"
@@ -183,7 +164,9 @@ def test_batches_of_a_file(client: Any) -> None:
         client.batches.create(model=MODEL, src="files/nothing")
 
 
-def test_batches_are_cancelled_and_expire(client_for: Any, flexllm_mock_server_factory: Any) -> None:
+def test_batches_are_cancelled_and_expire(
+    client_for: Any, flexllm_mock_server_factory: Any, strict_operation: Any
+) -> None:
     """A batch that takes time is running, can be cancelled, and expires with its window; neither has output."""
     slow = flexllm_mock_server_factory(batch_seconds=1000)
     client = client_for(slow)
@@ -213,7 +196,7 @@ def test_batches_of_embeddings(client: Any) -> None:
     assert vectors == [each.values for each in direct.embeddings]
 
 
-def test_embeddings_are_valid(client_for: Any, flexllm_mock: MockServer, client: Any) -> None:
+def test_embeddings_are_valid(client_for: Any, flexllm_mock: MockServer, client: Any, strict: Any) -> None:
     """Vectors are of the length asked for and the same for the same text, one by one, together and on Vertex AI."""
     options = {"task_type": "RETRIEVAL_QUERY", "output_dimensionality": 8}
     both = client.models.embed_content(model="e", contents=["a", "b"], config=options)
@@ -222,7 +205,7 @@ def test_embeddings_are_valid(client_for: Any, flexllm_mock: MockServer, client:
     request = urllib.request.Request(f"{flexllm_mock.url}/v1beta/models/e:embedContent", body)
     with urllib.request.urlopen(request, timeout=20) as response:
         single = json.load(response)
-    assert strict(types.ContentEmbedding, single["embedding"]).values == both.embeddings[0].values
+    assert strict(types.ContentEmbedding, json.dumps(single["embedding"])).values == both.embeddings[0].values
     assert sum([value * value for value in single["embedding"]["values"]]) == pytest.approx(1, rel=1e-5)
     assert len(client.models.embed_content(model="e", contents="a").embeddings[0].values) == 3072
     with pytest.raises(errors.ClientError):

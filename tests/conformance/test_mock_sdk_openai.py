@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -17,6 +16,8 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk  # noqa: E402
 
 from flexllm_mock import FaultRule, MockServer  # noqa: E402
 
+SDK = "openai"
+
 HELLO: Any = [{"role": "user", "content": "Hello there"}]
 PARAMETERS = {
     "type": "object",
@@ -27,32 +28,6 @@ PARAMETERS = {
 WEATHER: Any = {"type": "function", "function": {"name": "get_weather", "parameters": PARAMETERS}}
 TIME: Any = {"type": "function", "function": {"name": "get_time", "parameters": {"type": "object", "properties": {}}}}
 ASKS_BOTH: Any = [{"role": "user", "content": "get_weather and get_time"}]
-
-
-@pytest.fixture
-def client(flexllm_mock: MockServer) -> Iterator[Any]:
-    """OpenAI's client for a fresh mock."""
-    with openai.OpenAI(base_url=flexllm_mock.base_url, api_key="sk-test", max_retries=0) as made:
-        yield made
-
-
-@pytest.fixture
-def client_for() -> Iterator[Callable[[MockServer], Any]]:
-    """Makes clients for servers, and closes them."""
-    clients = []
-
-    def make(server: MockServer, **options: Any) -> Any:
-        clients.append(openai.OpenAI(base_url=server.base_url, **{"api_key": "k", "max_retries": 0, **options}))
-        return clients[-1]
-
-    yield make
-    for made in clients:
-        made.close()
-
-
-def strict(kind: Any, raw: str | bytes) -> Any:
-    """Validate JSON against a type of the SDK: nothing missing, nothing unknown, nothing of another type."""
-    return pydantic.TypeAdapter(kind).validate_json(raw, strict=True, extra="forbid")
 
 
 def events_of(raw: str) -> list[str]:
@@ -78,7 +53,7 @@ def events_of(raw: str) -> list[str]:
         {"model": "echo"},
     ],
 )
-def test_chat_is_valid(client: Any, options: Any) -> None:
+def test_chat_is_valid(client: Any, options: Any, strict: Any) -> None:
     """Documents and chunks satisfy the SDK's types strictly, and the SDK adds the chunks up to the document."""
     options = {"model": "mock", "messages": HELLO, **options}
     with client.chat.completions.with_streaming_response.create(**options) as response:
@@ -102,7 +77,7 @@ def test_chat_is_valid(client: Any, options: Any) -> None:
         ]
 
 
-def test_reasoning_is_the_only_extra(client: Any) -> None:
+def test_reasoning_is_the_only_extra(client: Any, strict: Any) -> None:
     """reasoning_content, which other vendors have, is all that OpenAI's types do not know."""
     response = client.chat.completions.with_raw_response.create(
         model="mock", messages=HELLO, extra_body={"enable_thinking": True}
@@ -128,7 +103,7 @@ def test_reasoning_is_the_only_extra(client: Any) -> None:
         (("extra",), 1),
     ],
 )
-def test_strictness_catches_what_is_wrong(client: Any, path: tuple[Any, ...], value: Any) -> None:
+def test_strictness_catches_what_is_wrong(client: Any, path: tuple[Any, ...], value: Any, strict: Any) -> None:
     """One wrong value, a missing field or an unknown one anywhere is found: the checks can fail."""
     raw = client.chat.completions.with_raw_response.create(model="mock", messages=HELLO).text
     assert strict(ChatCompletion, raw)
@@ -174,7 +149,7 @@ def test_structured_output_is_parsed(client: Any) -> None:
         assert stream.get_final_completion().choices[0].message.parsed == parsed.choices[0].message.parsed
 
 
-def test_models_are_valid(client_for: Any, flexllm_mock_server_factory: Any) -> None:
+def test_models_are_valid(client_for: Any, flexllm_mock_server_factory: Any, strict: Any) -> None:
     """The SDK lists and retrieves the models."""
     client = client_for(flexllm_mock_server_factory(models=("a", "org/b")))
     assert [model.id for model in client.models.list()] == ["a", "org/b"]
@@ -184,7 +159,7 @@ def test_models_are_valid(client_for: Any, flexllm_mock_server_factory: Any) -> 
 
 
 @pytest.mark.parametrize("encoding", ["float", "base64"])
-def test_embeddings_are_valid(client: Any, encoding: str) -> None:
+def test_embeddings_are_valid(client: Any, encoding: str, strict: Any) -> None:
     """Embeddings satisfy the SDK's type, and both encodings are the same vector to the SDK."""
     given = {"model": "mock", "input": ["a", "b"], "dimensions": 32}
     raw = client.embeddings.with_raw_response.create(**given, encoding_format="float").text
@@ -228,7 +203,7 @@ def test_log_probabilities_are_consistent(client: Any) -> None:
         ([{"type": "text", "text": "self-harm"}, {"type": "image_url", "image_url": {"url": "data:,"}}], [True]),
     ],
 )
-def test_moderations_are_valid(client: Any, given: Any, flagged: list[bool]) -> None:
+def test_moderations_are_valid(client: Any, given: Any, flagged: list[bool], strict: Any) -> None:
     """Moderations satisfy the SDK's type, and flag what names a category."""
     raw = client.moderations.with_raw_response.create(input=given).text
     answer = strict(ModerationCreateResponse, raw)
@@ -249,7 +224,7 @@ def test_moderations_are_valid(client: Any, given: Any, flagged: list[bool]) -> 
 @pytest.mark.parametrize(
     "options", [{}, {"n": 2, "echo": True, "logprobs": 2}, {"prompt": ["a", "b"], "max_tokens": 3}]
 )
-def test_completions_are_valid(client: Any, options: Any) -> None:
+def test_completions_are_valid(client: Any, options: Any, strict: Any) -> None:
     """Legacy completions and their chunks satisfy the SDK's type strictly."""
     options = {"model": "mock", "prompt": "Once", **options}
     whole = strict(Completion, client.completions.with_raw_response.create(**options).text)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -18,32 +17,9 @@ from openai.types.responses import Response  # noqa: E402
 
 from flexllm_mock import FaultMatch, FaultRule, MockServer  # noqa: E402
 
+SDK = "openai"
+
 CHAT = "/v1/chat/completions"
-
-
-@pytest.fixture
-def client_for() -> Iterator[Callable[..., Any]]:
-    """Makes clients for servers, and closes them."""
-    clients = []
-
-    def make(server: MockServer, **options: Any) -> Any:
-        clients.append(openai.OpenAI(base_url=server.base_url, **{"api_key": "k", "max_retries": 0, **options}))
-        return clients[-1]
-
-    yield make
-    for made in clients:
-        made.close()
-
-
-@pytest.fixture
-def client(client_for: Any, flexllm_mock: MockServer) -> Any:
-    """OpenAI's client for a fresh mock."""
-    return client_for(flexllm_mock)
-
-
-def strict(kind: Any, raw: str | bytes) -> Any:
-    """Validate JSON against a type of the SDK: nothing missing, nothing unknown, nothing of another type."""
-    return pydantic.TypeAdapter(kind).validate_json(raw, strict=True, extra="forbid")
 
 
 def question(number: int, **options: Any) -> dict[str, Any]:
@@ -68,7 +44,7 @@ def rows_of(client: Any, file_id: str | None) -> list[Any]:
     return [] if file_id is None else [json.loads(line) for line in client.files.content(file_id).text.splitlines()]
 
 
-def test_files_are_valid(client: Any) -> None:
+def test_files_are_valid(client: Any, strict: Any) -> None:
     """A file is created, described, listed, returned byte by byte and deleted, and each answer satisfies its type."""
     content = b"line\r\n--boundary\r\n\r\n\x00\xff" * 1000
     made = client.files.with_raw_response.create(file=("data.bin", io.BytesIO(content)), purpose="user_data")
@@ -91,7 +67,7 @@ def test_files_are_valid(client: Any) -> None:
             call(file.id)
 
 
-def test_batches_answer_as_direct_calls_do(client: Any) -> None:
+def test_batches_answer_as_direct_calls_do(client: Any, strict: Any) -> None:
     """Each row's answer is the direct call's, byte by byte; what that refuses is in the error file."""
     bodies = [question(0), question(1, n=-1), question(2, stream=True), question(3, max_tokens=3, logprobs=True)]
     begun = strict(Batch, json.dumps(submit(client, bodies, metadata={"job": "a"}).to_dict()))
@@ -125,7 +101,7 @@ def test_batches_answer_as_direct_calls_do(client: Any) -> None:
         ("/v1/embeddings", {"model": "mock", "input": "Hi", "dimensions": 4}, CreateEmbeddingResponse),
     ],
 )
-def test_other_endpoints(client: Any, url: str, body: Any, kind: Any) -> None:
+def test_other_endpoints(client: Any, url: str, body: Any, kind: Any, strict: Any) -> None:
     """Batches of responses and embeddings work as those of chats do."""
     done = client.batches.retrieve(submit(client, [body], url).id)
     [row] = rows_of(client, done.output_file_id)
@@ -145,7 +121,7 @@ def test_other_endpoints(client: Any, url: str, body: Any, kind: Any) -> None:
         (("progress",), 1),
     ],
 )
-def test_strictness_catches_what_is_wrong(client: Any, path: tuple[Any, ...], value: Any) -> None:
+def test_strictness_catches_what_is_wrong(client: Any, path: tuple[Any, ...], value: Any, strict: Any) -> None:
     """One wrong value, a missing field or an unknown one anywhere is found: the checks can fail."""
     raw = client.batches.with_raw_response.retrieve(submit(client, [question(0)]).id).text
     assert strict(Batch, raw)
@@ -174,7 +150,7 @@ def test_strictness_catches_what_is_wrong(client: Any, path: tuple[Any, ...], va
         (as_lines([question(0)]).replace(b"custom_id", b"id"), "missing_required_parameter", 1),
     ],
 )
-def test_wrong_input_fails_the_batch(client: Any, content: bytes, code: str, line: int | None) -> None:
+def test_wrong_input_fails_the_batch(client: Any, content: bytes, code: str, line: int | None, strict: Any) -> None:
     """A batch whose file cannot be read fails, and says which line is wrong."""
     file = client.files.create(file=("in.jsonl", content), purpose="batch")
     begun = client.batches.create(input_file_id=file.id, endpoint=CHAT, completion_window="24h")
@@ -184,7 +160,7 @@ def test_wrong_input_fails_the_batch(client: Any, content: bytes, code: str, lin
     assert failed.failed_at is not None
 
 
-def test_batches_are_cancelled(client_for: Any, flexllm_mock_server_factory: Any) -> None:
+def test_batches_are_cancelled(client_for: Any, flexllm_mock_server_factory: Any, strict: Any) -> None:
     """A batch that takes time is cancelling first; what was not done comes as batch_cancelled."""
     client = client_for(flexllm_mock_server_factory(batch_seconds=1000))
     begun = submit(client, [question(0), question(1)])
@@ -292,7 +268,7 @@ def test_wrong_batches_are_refused(client: Any, options: Any, param: str) -> Non
         client.batches.retrieve("batch_0")
 
 
-async def test_async_client(flexllm_mock: MockServer) -> None:
+async def test_async_client(flexllm_mock: MockServer, strict: Any) -> None:
     """The asynchronous client uploads, submits, waits and reads as the other does."""
     async with openai.AsyncOpenAI(base_url=flexllm_mock.base_url, api_key="k", max_retries=0) as client:
         file = await client.files.create(file=("in.jsonl", as_lines([question(0)])), purpose="batch")

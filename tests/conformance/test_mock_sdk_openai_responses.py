@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
+import httpx
 import pytest
 
 openai = pytest.importorskip("openai", reason="needs OpenAI's SDK: pip install openai")
@@ -18,7 +19,9 @@ from openai.types.responses import (  # noqa: E402 only where the SDK is install
 )
 from openai.types.responses.input_token_count_response import InputTokenCountResponse  # noqa: E402
 
-from flexllm_mock import FaultRule, MockServer  # noqa: E402
+from flexllm_mock import FaultMatch, FaultRule, MockServer  # noqa: E402
+
+SDK = "openai"
 
 SCHEMA = {
     "type": "object",
@@ -33,28 +36,21 @@ LOGPROBS = "message.output_text.logprobs"
 
 
 @pytest.fixture
-def client(flexllm_mock: MockServer) -> Iterator[Any]:
-    """OpenAI's client for a fresh mock."""
-    with openai.OpenAI(base_url=flexllm_mock.base_url, api_key="sk-test", max_retries=0) as made:
-        yield made
+def events_of(strict: Any) -> Callable[..., list[Any]]:
+    """Reads a stream: each event is held against the SDK's type, its name is its type, and they are numbered."""
 
+    def read(raw: str, first: int = 0) -> list[Any]:
+        parts = raw.split("\n\n")
+        assert parts.pop() == ""
+        found = []
+        for number, part in enumerate(parts, first):
+            name, data = part.split("\n")
+            event = strict(ResponseStreamEvent, data.removeprefix("data: "))
+            assert (name, event.sequence_number) == (f"event: {event.type}", number)
+            found.append(event)
+        return found
 
-def strict(kind: Any, raw: str | bytes) -> Any:
-    """Validate JSON against a type of the SDK: nothing missing, nothing unknown, nothing of another type."""
-    return pydantic.TypeAdapter(kind).validate_json(raw, strict=True, extra="forbid")
-
-
-def events_of(raw: str) -> list[Any]:
-    """The events of a stream, each held against the SDK's type; their names are their types, and they are numbered."""
-    parts = raw.split("\n\n")
-    assert parts.pop() == ""
-    found = []
-    for number, part in enumerate(parts):
-        name, data = part.split("\n")
-        event = strict(ResponseStreamEvent, data.removeprefix("data: "))
-        assert (name, event.sequence_number) == (f"event: {event.type}", number)
-        found.append(event)
-    return found
+    return read
 
 
 @pytest.mark.parametrize(
@@ -73,7 +69,7 @@ def events_of(raw: str) -> list[Any]:
         {"model": "echo", "input": "Grüße 🙂"},
     ],
 )
-def test_responses_are_valid(client: Any, options: Any) -> None:
+def test_responses_are_valid(client: Any, options: Any, strict: Any, events_of: Any) -> None:
     """Documents and events satisfy the SDK's types strictly, and the SDK adds the events up to the document."""
     options = {**BASE, **options}
     response = client.responses.with_raw_response.create(**options)
@@ -113,7 +109,7 @@ def test_responses_are_valid(client: Any, options: Any) -> None:
         (("choices",), []),
     ],
 )
-def test_strictness_catches_what_is_wrong(client: Any, path: tuple[Any, ...], value: Any) -> None:
+def test_strictness_catches_what_is_wrong(client: Any, path: tuple[Any, ...], value: Any, strict: Any) -> None:
     """One wrong value, a missing field or an unknown one anywhere is found: the checks can fail."""
     raw = client.responses.with_raw_response.create(**BASE).text
     assert strict(Response, raw)
@@ -193,7 +189,7 @@ def test_conversations_go_on(client: Any) -> None:
     assert caught.value.code == "previous_response_not_found"
 
 
-def test_input_items_and_counts_are_valid(client: Any) -> None:
+def test_input_items_and_counts_are_valid(client: Any, strict: Any) -> None:
     """The input is listed in items that satisfy their types, newest first, and counted as the response counts it."""
     given: Any = [{"role": "developer", "content": "Be brief."}, {"role": "user", "content": "Hello"}]
     made = client.responses.create(model="mock", input=given, instructions="Now.")
@@ -204,7 +200,7 @@ def test_input_items_and_counts_are_valid(client: Any) -> None:
     assert strict(InputTokenCountResponse, counted.text).input_tokens == made.usage.input_tokens
 
 
-def test_background(client: Any) -> None:
+def test_background(client: Any, strict: Any) -> None:
     """A response in the background is queued first, and there at the first look; another cannot be cancelled."""
     queued = strict(Response, client.responses.with_raw_response.create(**BASE, background=True).text)
     assert (queued.status, queued.output) == ("queued", [])
@@ -214,6 +210,62 @@ def test_background(client: Any) -> None:
         client.responses.cancel(client.responses.create(**BASE).id)
     with pytest.raises(openai.BadRequestError, match="store"):
         client.responses.create(**BASE, background=True, store=False)
+
+
+def test_background_stream_is_resumed(client: Any, events_of: Any) -> None:
+    """A stream in the background can be had once more, from its beginning or after an event, and is the same."""
+    options: Any = {**BASE, "background": True, "stream": True}
+    with client.responses.with_streaming_response.create(**options) as streamed:
+        events = events_of(streamed.read().decode())
+    assert [event.type for event in events[:3]] == ["response.created", "response.queued", "response.in_progress"]
+    assert [event.response.status for event in events[:3]] == ["queued", "queued", "in_progress"]
+    name = events[0].response.id
+    get = client.responses.with_streaming_response.retrieve
+    for seen in (-1, 0, 5, len(events) - 1, 10**6):
+        cursor = {} if seen < 0 else {"starting_after": seen}
+        with get(name, stream=True, **cursor) as streamed:
+            assert streamed.headers["content-type"] == "text/event-stream"
+            assert events_of(streamed.read().decode(), seen + 1) == events[seen + 1 :]
+    with client.responses.retrieve(name, stream=True, starting_after=5) as stream:
+        assert next(iter(stream)).sequence_number == 6
+    with client.responses.stream(response_id=name, starting_after=3) as stream:
+        assert [event.sequence_number for event in stream] == list(range(4, len(events)))
+        assert stream.get_final_response().output_text == events[-1].response.output_text
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.responses.retrieve(name, stream=True, starting_after=-1)
+    assert caught.value.param == "starting_after"
+
+
+def test_other_streams_are_not_resumed(client: Any) -> None:
+    """As on the API, a response that was not streamed in the background cannot be streamed later, but read."""
+    for options, missing in (({"stream": True}, "background"), ({"background": True}, "stream")):
+        text = f"Not with {missing}"
+        made = client.responses.create(**{**BASE, "input": text, **options})
+        name = next(iter(made)).response.id if "stream" in options else made.id
+        with pytest.raises(openai.BadRequestError, match=f"not created with {missing}=true") as caught:
+            client.responses.retrieve(name, stream=True)
+        assert (caught.value.param, caught.value.code) == ("stream", "invalid_request_error")
+        assert client.responses.retrieve(name).output_text
+
+
+def test_cut_stream_is_resumed(flexllm_mock: MockServer, client: Any) -> None:
+    """Who fetches the rest of a stream that was cut has not taken it for whole; who does not, has."""
+    flexllm_mock.add_fault(FaultRule.of("disconnect_mid_body", match=FaultMatch(path="/responses")))
+    for text, resumes in (("One", True), ("Two", False)):
+        seen: list[Any] = []
+        stream = client.responses.create(**{**BASE, "input": text}, background=True, stream=True)
+        with pytest.raises((openai.APIConnectionError, httpx.HTTPError)):
+            seen.extend(stream)
+        name, last = seen[0].response.id, seen[-1].sequence_number
+        if resumes:
+            rest = list(client.responses.retrieve(name, stream=True, starting_after=last))
+            assert rest[0].sequence_number == last + 1
+            assert rest[-1].type == "response.completed"
+            flexllm_mock.verdict().check()
+    with pytest.raises(AssertionError, match="truncated_accepted"):
+        flexllm_mock.verdict().check()
+    assert client.responses.retrieve(name).status == "completed"
+    flexllm_mock.verdict().check()
 
 
 @pytest.mark.parametrize(
@@ -265,7 +317,9 @@ def test_faults_are_understood(flexllm_mock: MockServer, client: Any) -> None:
         ({"finish_reason": "content_filter"}, ["output_text"]),
     ],
 )
-def test_prescribed_answers_are_valid(flexllm_mock_server_factory: Any, answer: Any, kinds: list[str]) -> None:
+def test_prescribed_answers_are_valid(
+    flexllm_mock_server_factory: Any, answer: Any, kinds: list[str], strict: Any, events_of: Any
+) -> None:
     """Refusals, thoughts, and texts with calls satisfy the types too, whole and as events."""
     server = flexllm_mock_server_factory(fixtures=[{"answer": answer}])
     with openai.OpenAI(base_url=server.base_url, api_key="k", max_retries=0) as client:

@@ -144,3 +144,50 @@ def test_gemini_has_no_output_when_it_ends_early(run_virtual):
     assert "response" not in ended
     stats = ended["metadata"]["batchStats"]
     assert (stats["pendingRequestCount"], stats["successfulRequestCount"]) == ("5", "5")
+
+
+def decide(app, method, path, body, headers=()):
+    return app._decide(app._find(path), ApiRequest(method, path, list(headers), body=json.dumps(body).encode()))
+
+
+def test_uploads_expire(run_virtual):
+    """An upload that is pending for an hour takes no more parts; one that was cancelled before stays cancelled."""
+    new = {"bytes": 1, "filename": "f", "mime_type": "text/plain", "purpose": "batch"}
+    part = b'--b\r\nContent-Disposition: form-data; name="data"; filename="p"\r\n\r\nx\r\n--b--'
+
+    async def outlast():
+        app = MockApp(MockConfig())
+        names = [json.loads(ask(app, "POST", "/v1/uploads", new, []))["id"] for _ in range(2)]
+        await asyncio.sleep(3599)
+        ask(app, "POST", f"/v1/uploads/{names[0]}/parts", part, FORM)
+        ask(app, "POST", f"/v1/uploads/{names[1]}/cancel", b"", [])
+        await asyncio.sleep(1)
+        return [decide(app, "POST", f"/v1/uploads/{name}/cancel", {}) for name in names]
+
+    replies, _ = run_virtual(outlast())
+    assert [reply.status for reply in replies] == [400, 400]
+    messages = [json.loads(reply.body)["error"]["message"] for reply in replies]
+    assert "is expired" in messages[0]
+    assert "is cancelled" in messages[1]
+
+
+def test_streams_can_be_resumed_for_five_minutes(run_virtual):
+    """Later the response can still be read, but not streamed."""
+    asked = {"model": "m", "input": "Hi", "background": True, "stream": True}
+
+    async def resume():
+        app = MockApp(MockConfig())
+        reply = decide(app, "POST", "/v1/responses", asked)
+        path = f"/v1/responses/{json.loads(reply.content().splitlines()[1][6:])['response']['id']}"
+        found = []
+        for pause in (300, 1):
+            await asyncio.sleep(pause)
+            again = ApiRequest("GET", path, [], b"stream=true")
+            found.append(app._decide(app._find(path), again))
+        return found, look(app, path)
+
+    ([early, late], document), _ = run_virtual(resume())
+    assert early.content().startswith(b"event: response.created")
+    assert late.status == 400
+    assert "more than 5 minutes old" in json.loads(late.body)["error"]["message"]
+    assert document["status"] == "completed"

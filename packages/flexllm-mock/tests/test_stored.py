@@ -62,6 +62,9 @@ def test_vendors_share_paths(client):
         ("GET", "/v1/batches/b/cancel"),
         ("GET", "/v1/responses"),
         ("POST", "/v1/responses/r"),
+        ("GET", "/v1/uploads/u"),
+        ("POST", "/v1/uploads/u"),
+        ("DELETE", "/v1/uploads/u/parts"),
         ("GET", "/v1/moderations"),
     ],
 )

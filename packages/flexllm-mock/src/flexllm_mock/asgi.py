@@ -67,7 +67,8 @@ class Reply:
     whole answer is sent when the last one is due. `plan`: when an engine would send it. `breakage` is what happens to
     the connection; `on_end` is called when the delivery is over, however it ended. `recorded` is an answer that is
     replayed, as it is; `body` and `headers` are then only for the log. `cut`: the answer stops before its
-    end. `spoilt`: it is one that its client may well refuse and ask for again.
+    end. `spoilt`: it is one that its client may well refuse and ask for again. `fetches` is
+    the digest of a request whose answer this gives once more, from where it is stored.
     """
 
     status: int
@@ -88,6 +89,7 @@ class Reply:
     recorded: RecordedResponse | None = None
     cut: bool = False
     spoilt: bool = False
+    fetches: bytes | None = None
 
     @property
     def length(self) -> int:

@@ -173,6 +173,8 @@ class RequestLog:
                 self._drop_bodies()
         if reply is not None and (status != 200 or reply.cut or reply.spoilt):
             entry.failure = _failure(status, reply)
+        elif reply is not None and reply.fetches is not None:
+            self._conduct.fetched(reply.fetches)
         if entry.conduct is not None and request.digest is not None:
             entry.conduct.asked(entry, request.digest)
         if self._descriptor >= 0:

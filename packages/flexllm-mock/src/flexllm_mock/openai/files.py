@@ -9,7 +9,7 @@ from typing import Any
 
 from flexllm_mock.asgi import ApiError, ApiRequest, Reply, header, query_fields
 from flexllm_mock.config import MockConfig
-from flexllm_mock.multipart import Part, read_form, text_field
+from flexllm_mock.multipart import read_form, text_field
 from flexllm_mock.openai.errors import OpenAIErrors
 from flexllm_mock.openai.lists import page
 from flexllm_mock.openai.models import CREATED
@@ -19,7 +19,7 @@ from flexllm_mock.storage import Storage
 
 FILES_PATH = re.compile(r".*/files(?:/(?P<id>[^/]+)(?P<content>/content)?)?")
 
-_PURPOSES = ("assistants", "batch", "fine-tune", "vision", "user_data", "evals")
+PURPOSES = ("assistants", "batch", "fine-tune", "vision", "user_data", "evals")
 _BATCH_LIFETIME = 30 * 86_400
 _LEAST_LIFETIME, _MOST_LIFETIME = 3600, 30 * 86_400
 _MOST_LISTED = 10_000
@@ -109,11 +109,13 @@ class FilesEndpoint(OpenAIErrors):
             raise missing("file")
         if purpose is None:
             raise missing("purpose")
-        if purpose not in _PURPOSES:
-            raise invalid("purpose", ", ".join(_PURPOSES), purpose)
+        if purpose not in PURPOSES:
+            raise invalid("purpose", ", ".join(PURPOSES), purpose)
         if not file.content:
             raise ApiError(400, "File is empty.", param="file")
-        expires_at = _expiry(form, purpose)
+        seconds = text_field(form, "expires_after[seconds]")
+        lasts = int(seconds) if seconds is not None and seconds.isdecimal() and len(seconds) < 9 else seconds
+        expires_at = expiry(purpose, text_field(form, "expires_after[anchor]"), lasts)
         name = file.filename or "upload"
         mark = self._storage.mark(self._key, f"{purpose}\0{name}\0".encode("utf-8", "replace") + file.content)
         created = StoredFile(f"file-{mark[:24]}", name, purpose, file.content, expires_at=expires_at)
@@ -126,15 +128,15 @@ class FilesEndpoint(OpenAIErrors):
         return page(request, files, limit=_MOST_LISTED, most=_MOST_LISTED)
 
 
-def _expiry(form: dict[str, Part], purpose: str) -> int | None:
-    seconds = text_field(form, "expires_after[seconds]")
-    if seconds is None:
+def expiry(purpose: str, anchor: object, seconds: object) -> int | None:
+    """Return when a file expires that a client wants to last so long, None for never. Raises ApiError 400."""
+    if anchor is None and seconds is None:
         return CREATED + _BATCH_LIFETIME if purpose == "batch" else None
-    if text_field(form, "expires_after[anchor]") != "created_at":
-        raise invalid("expires_after.anchor", "created_at", text_field(form, "expires_after[anchor]"))
-    if not (seconds.isdecimal() and len(seconds) < 9 and _LEAST_LIFETIME <= int(seconds) <= _MOST_LIFETIME):
+    if anchor != "created_at":
+        raise invalid("expires_after.anchor", "created_at", anchor)
+    if not isinstance(seconds, int) or isinstance(seconds, bool) or not _LEAST_LIFETIME <= seconds <= _MOST_LIFETIME:
         raise invalid("expires_after.seconds", f"an integer from {_LEAST_LIFETIME} to {_MOST_LIFETIME}", seconds)
-    return CREATED + int(seconds)
+    return CREATED + seconds
 
 
 def _unknown_file(name: str) -> ApiError:

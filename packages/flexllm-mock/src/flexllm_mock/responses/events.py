@@ -15,8 +15,12 @@ def events(answered: Answered) -> list[str]:
     The first step also holds the events before the first token, the last one also what follows the last token.
     """
     writer = _Writer()
-    for name in ("created", "in_progress"):
-        writer.event(f"response.{name}", response=document(answered, "in_progress"))
+    if answered.call.background:
+        for name in ("created", "queued"):
+            writer.event(f"response.{name}", response=document(answered, "queued"))
+    else:
+        writer.event("response.created", response=document(answered, "in_progress"))
+    writer.event("response.in_progress", response=document(answered, "in_progress"))
     for index, item in enumerate(output_items(answered)):
         match item["type"]:
             case "reasoning":

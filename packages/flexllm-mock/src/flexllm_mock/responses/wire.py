@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import re
-from dataclasses import dataclass
+import asyncio
 from typing import Any
 
 from flexllm_mock.answers import answer
@@ -13,54 +11,24 @@ from flexllm_mock.config import MockConfig
 from flexllm_mock.identity import answer_key, content_digest
 from flexllm_mock.jsontext import read_object, written
 from flexllm_mock.openai.errors import OpenAIErrors, unknown_model
-from flexllm_mock.openai.lists import page
 from flexllm_mock.openai.logprobs import score_choices
 from flexllm_mock.openai.parameters import invalid
 from flexllm_mock.responses.answer import Answered, document, response_id_of
 from flexllm_mock.responses.events import events
-from flexllm_mock.responses.items import Item, input_item, read_items
+from flexllm_mock.responses.items import Item, read_items
 from flexllm_mock.responses.request import ResponsesCall, parse_response
+from flexllm_mock.responses.stored import RESPONSES_PATH, StoredResponse, StoredResponsesEndpoint
 from flexllm_mock.scalars import SchemaError
 from flexllm_mock.scripted import Prescribed
 from flexllm_mock.signatures import Signer
 from flexllm_mock.storage import Storage
 
-_PATH = re.compile(r".*/responses(?:/(?P<id>[^/]+)(?:/(?P<verb>input_items|cancel))?)?")
 _COUNT = "input_tokens"
 # What neither changes the text of an answer nor is in the digest already.
 _NOT_IN_KEY = frozenset(
     {"model", "input", "instructions", "previous_response_id", "stream", "stream_options", "max_output_tokens"}
     | {"store", "background", "include", "top_logprobs", "metadata", "user", "safety_identifier", "prompt_cache_key"}
 )
-
-
-@dataclass(frozen=True, slots=True)
-class StoredResponse:
-    """A response that was not asked to be forgotten, as JSON, which takes the least memory.
-
-    `items` are those of the whole conversation up to its input, the last `own_items` of which are its input.
-    """
-
-    document: str
-    items: str
-    own_items: int
-
-    @property
-    def shown(self) -> dict[str, Any]:
-        """The response as it is shown."""
-        value: dict[str, Any] = json.loads(self.document)
-        return value
-
-    @property
-    def conversation(self) -> list[Item]:
-        """The items that a response that goes on from this one begins with."""
-        return [*json.loads(self.items), *self.shown["output"]]
-
-    @property
-    def input(self) -> list[Item]:
-        """The items of its own input."""
-        found: list[Item] = json.loads(self.items)[-self.own_items :]
-        return found
 
 
 class ResponsesWire:
@@ -73,7 +41,7 @@ class ResponsesWire:
 
     def find(self, path: str) -> Endpoint | None:
         """Return the endpoint that serves a path, or None."""
-        match = _PATH.fullmatch(path)
+        match = RESPONSES_PATH.fullmatch(path)
         if match is None:
             return None
         if match["id"] is None:
@@ -124,14 +92,17 @@ class ResponsesEndpoint(OpenAIErrors):
         sealed = self._signer.sign(key, "") if call.encrypts_reasoning else None
         answered = Answered(self._mark(key, payload), call, choice, sealed, scores)
         final = document(answered)
+        steps = events(answered) if call.stream else None
         if payload.get("store") is not False:
             given = payload["input"]
             own = len(given) if isinstance(given, list) else 1
-            stored = StoredResponse(written(final), written(call.items), own)
-            self._storage.put(final["id"], stored, len(stored.document) + len(stored.items))
+            now = asyncio.get_running_loop().time()
+            streamed = "".join(steps) if call.background and steps else None
+            stored = StoredResponse(written(final), written(call.items), own, request.digest, now, streamed)
+            self._storage.put(final["id"], stored, stored.size)
         request_id = b"req_" + key.hex()[24:56].encode()
         if call.stream:
-            reply = Reply(200, request_id, steps=events(answered), content_type=EVENT_STREAM_TYPE)
+            reply = Reply(200, request_id, steps=steps, content_type=EVENT_STREAM_TYPE)
         else:
             shown = document(answered, "queued") if call.background else final
             reply = Reply(200, request_id, body=written(shown).encode(), tokens=0 if call.background else choice.size)
@@ -186,39 +157,3 @@ class InputTokensEndpoint(ResponsesEndpoint):
         """Count the tokens of the input."""
         counted = {"object": "response.input_tokens", "input_tokens": self._parse(request.payload or {}).prompt_tokens}
         return Reply(200, self._request_id(request), body=written(counted).encode())
-
-
-class StoredResponsesEndpoint(OpenAIErrors):
-    """`{prefix}/responses/{id}`, `.../{id}/input_items` and `.../{id}/cancel`."""
-
-    methods = frozenset(("DELETE", "GET", "POST"))
-    generates = False
-
-    def __init__(self, config: MockConfig, storage: Storage) -> None:
-        super().__init__(config.seed)
-        self._storage = storage
-
-    def read(self, request: ApiRequest) -> None:
-        """There is no body."""
-
-    def reply(self, request: ApiRequest, literal: Prescribed | None = None) -> Reply:
-        """Describe or delete a response, list the items of its input, or say that it cannot be cancelled any more."""
-        match = _PATH.fullmatch(request.path)
-        assert match is not None
-        name, call = match["id"], (request.method, match["verb"])
-        if call not in (("GET", None), ("DELETE", None), ("GET", "input_items"), ("POST", "cancel")):
-            raise ApiError(405, f"Method {request.method} is not allowed on {request.path}.")
-        stored = self._storage.get(StoredResponse, name)
-        if stored is None:
-            raise ApiError(404, f"Response with id '{name}' not found.")
-        found = stored.shown
-        if call == ("DELETE", None):
-            self._storage.remove(StoredResponse, name)
-            found = {"id": name, "object": "response", "deleted": True}
-        elif call == ("GET", "input_items"):
-            prefix = name.removeprefix("resp_")
-            items = [input_item(item, f"msg_{prefix}i{at:03x}") for at, item in enumerate(stored.input)]
-            found = page(request, items)
-        elif call == ("POST", "cancel") and not found["background"]:
-            raise ApiError(400, "Cannot cancel a synchronous response.")
-        return Reply(200, self._request_id(request), body=json.dumps(found, separators=(",", ":")).encode())

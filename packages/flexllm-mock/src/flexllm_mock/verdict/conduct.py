@@ -149,6 +149,10 @@ class Conduct:
         if self._pauses and not hurried:
             self._check_pause(entry)
 
+    def fetched(self, digest: bytes) -> None:
+        """Note that a client has fetched an answer that is stored, so that it has not taken a cut one for whole."""
+        self._open_cuts.pop(digest, None)
+
     def ended(self, entry: Entry, digest: bytes, at: float, outcome: Outcome) -> None:
         """Note how and when a request ended."""
         if digest in self._waiting and outcome == "answered":
