@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,7 @@ from flexllm_batch.limits.limited import Limited
 from flexllm_core.errors import FlexLLMError, LLMTimeoutError
 from flexllm_core.protocol import ModelWrapper
 from flexllm_core.requests import ChatRequest
-from flexllm_core.results import ChatCompletionResult
+from flexllm_core.results import ChatCompletionResult, StreamEvent
 from flexllm_providers.retry import Retrying
 
 
@@ -35,6 +35,12 @@ class TimedOut(ModelWrapper):
                 return await self.inner.complete(request)
         except TimeoutError:
             raise LLMTimeoutError(f"no answer within {self.seconds} s", endpoint=self.server.name) from None
+
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
+        """The same as events."""
+        result = await self.complete(request)
+        yield StreamEvent("content", result.content or "")
+        yield StreamEvent("done", result=result)
 
 
 def member(server: SimulatedServer, concurrency: int, *, timeout: float = 30.0, **options: Any) -> Member:

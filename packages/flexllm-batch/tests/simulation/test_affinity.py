@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 from simulated_pool import Outcomes, member, run_rows
-from simulated_server import SimulatedServer, dead, flapping, hangs, lognormal, unavailable
+from simulated_server import SimulatedServer, constant, dead, flapping, hangs, lognormal, unavailable
 
 from flexllm_batch.balance.affinity import LOOK_AHEAD, PrefixAffinity
 from flexllm_batch.balance.balanced import Balanced
 from flexllm_batch.balance.prefix import prefix_key
+from flexllm_core.protocol import ChatModel, ModelWrapper
 from flexllm_core.requests import ChatRequest
 from flexllm_core.results import ChatCompletionResult
 from flexllm_providers.retry import Retrying
@@ -54,13 +55,25 @@ def prompts_of(documents: int, questions: int, order: str) -> list[str]:
     return prompts
 
 
-def run(run_virtual: Any, prompts: list[str], *, affinity: bool) -> tuple[Outcomes, float]:
+class Streamed(ModelWrapper):
+    """Asks for streams, and reads them to their end."""
+
+    async def complete(self, request: ChatRequest) -> ChatCompletionResult:
+        result: ChatCompletionResult | None = None
+        async for event in self.inner.stream(request):
+            result = event.result or result
+        assert result is not None
+        return result
+
+
+def run(run_virtual: Any, prompts: list[str], *, affinity: bool, streams: bool = False) -> tuple[Outcomes, float]:
     """The outcomes, and the share of the prompts whose beginning was in the cache."""
     servers = [CachingServer(service=lognormal(1.0, 0.3), name=f"s{i}", seed=i) for i in range(4)]
 
     async def main() -> Outcomes:
         balanced = Balanced([member(server, 10) for server in servers])
-        model = Retrying(PrefixAffinity(balanced) if affinity else balanced)
+        model: ChatModel = Retrying(PrefixAffinity(balanced) if affinity else balanced)
+        model = Streamed(model) if streams else model
         return await run_rows(model, len(prompts), 40 * (LOOK_AHEAD if affinity else 1), prompts)
 
     return run_virtual(main()), sum(server.hits for server in servers) / len(prompts)
@@ -82,6 +95,37 @@ def test_nine_tenths_of_what_could_be_cached_is_cached_and_no_time_is_lost(
     assert outcomes.seconds <= 1.05 * plain.seconds
 
 
+@pytest.mark.parametrize(("documents", "questions"), [(200, 20), (4, 600)])
+def test_streams_go_by_their_beginnings_too(run_virtual: Any, seeded: Any, documents: int, questions: int) -> None:
+    """As much is cached, and no more time is lost."""
+    seeded(1)
+    prompts = prompts_of(documents, questions, "in blocks")
+    plain, _ = run(run_virtual, prompts, affinity=False, streams=True)
+    outcomes, share = run(run_virtual, prompts, affinity=True, streams=True)
+    assert len(outcomes.ok) == len(prompts)
+    assert share >= 0.9 * (1 - documents / len(prompts))
+    assert outcomes.seconds <= 1.05 * plain.seconds
+
+
+def test_a_stream_that_is_left_early_holds_nobody_back(run_virtual: Any) -> None:
+    """The one that was sent ahead ends without an answer: the next one leads, and no slot is lost."""
+    server = CachingServer(name="s", service=constant(1.0))
+    prompts = prompts_of(1, 3, "sorted")
+
+    async def main() -> tuple[Outcomes, int]:
+        balanced = Balanced([member(server, 2)])
+        model = PrefixAffinity(balanced)
+        left = model.stream(ChatRequest([{"role": "user", "content": prompts[0]}], "m"))
+        await anext(left)
+        await left.aclose()
+        outcomes = await run_rows(Streamed(model), 3, 3, prompts)
+        return outcomes, balanced.stats[0].in_flight
+
+    outcomes, in_flight = run_virtual(main())
+    assert (len(outcomes.ok), in_flight) == (3, 0)
+    assert outcomes.seconds <= 2.1
+
+
 @pytest.mark.parametrize("seed", range(60))
 def test_every_row_ends_whatever_fails_and_however_slowly_it_may_be_sent(
     run_virtual: Any, seeded: Any, seed: int
@@ -93,11 +137,13 @@ def test_every_row_ends_whatever_fails_and_however_slowly_it_may_be_sent(
     kinds = [list, lambda: [dead(after=2, until=30)], lambda: [dead()], lambda: [unavailable(share=0.5)]]
     faults = [*kinds, lambda: [hangs(share=0.2)], lambda: [flapping(2, 5)]]
     servers = [CachingServer(faults=dice.choice(faults)(), name=f"s{i}", seed=i) for i in range(dice.randint(1, 3))]
+    streams = seed % 3 == 0
     limits: dict[str, Any] = {"max_qps": dice.choice([None, None, 2.0]), "adaptive": dice.random() < 0.5}
 
     async def main() -> Outcomes:
         members = [member(server, 4, timeout=5.0, recovery_time=5.0, limits=limits) for server in servers]
-        model = Retrying(PrefixAffinity(Balanced(members)))
+        model: ChatModel = Retrying(PrefixAffinity(Balanced(members)))
+        model = Streamed(model) if streams else model
         doomed = [asyncio.ensure_future(run_rows(model, 10, 10, prompts)) for _ in range(2)]
         await asyncio.sleep(dice.random() * 3)
         for task in doomed:

@@ -9,6 +9,7 @@ that was lost that way comes to a small share of the work done.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import OrderedDict, deque
 from collections.abc import AsyncGenerator, Collection
 
@@ -70,6 +71,7 @@ class PrefixRouter:
     def __init__(self, dispatcher: Dispatcher) -> None:
         self._dispatcher = dispatcher
         dispatcher.before_queue, dispatcher.after_queue = self._serve_known, self._serve_idle
+        self._by_name = {place.member.name: place.member for place in dispatcher.places}
         self._loop = asyncio.get_running_loop()
         self._groups: OrderedDict[bytes, Group] = OrderedDict()
         self._held: deque[Held] = deque()
@@ -109,12 +111,14 @@ class PrefixRouter:
             raise
         return place, True
 
-    def ended(self, group: Group, *, led: bool, member: Member | None, seconds: float) -> None:
-        """A call has ended; `member` answered it."""
+    def ended(self, group: Group, *, led: bool, result: ChatCompletionResult | None) -> None:
+        """A call has ended, with an answer or without."""
         group.leading -= led
-        self._used += seconds
-        if member is not None:
-            group.known_at[member] = self._loop.time()
+        if result is not None:
+            self._used += result.latency or 0.0
+            member = self._by_name.get(result.endpoint or "")
+            if member is not None:
+                group.known_at[member] = self._loop.time()
         self._dispatcher.serve()
 
     def _known(self, group: Group) -> list[Member]:
@@ -208,7 +212,7 @@ class PrefixRouter:
 
 
 class PrefixAffinity:
-    """Sends the calls of a pool by their beginnings; streams are passed on as they are.
+    """Sends the calls of a pool by their beginnings.
 
     Args:
         inner: The pool's members.
@@ -217,7 +221,6 @@ class PrefixAffinity:
     def __init__(self, inner: Balanced) -> None:
         self.inner = inner
         self._routers: dict[Dispatcher, PrefixRouter] = {}
-        self._by_name = {member.name: member for member in inner.members}
 
     async def complete(self, request: ChatRequest) -> ChatCompletionResult:
         """Answer a request, if possible by a member that knows its beginning.
@@ -229,26 +232,45 @@ class PrefixAffinity:
         key = prefix_key(request)
         if key is None:
             return await self.inner.complete(request)
+        router = self._router()
+        group = router.group(key)
+        place, led = await router.place(group, self.inner.excluded(request))
+        result: ChatCompletionResult | None = None
+        try:
+            result = await self.inner.complete_at(place, request)
+        finally:
+            router.ended(group, led=led, result=result)
+        return result
+
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
+        """Stream an answer, if possible from a member that knows its beginning.
+
+        Raises:
+            LLMRequestError: As `Balanced`.
+            NoEndpointAvailableError: As `Balanced`.
+        """
+        key = prefix_key(request)
+        router = self._router()
+        group = router.group(key) if key is not None else None
+        place, led = await router.place(group, self.inner.excluded(request)) if group is not None else (None, False)
+        result: ChatCompletionResult | None = None
+        try:
+            async with contextlib.aclosing(self.inner.stream(request, place)) as events:
+                async for event in events:
+                    result = event.result or result
+                    yield event
+        finally:
+            if group is not None:
+                router.ended(group, led=led, result=result)
+
+    def _router(self) -> PrefixRouter:
+        """The router of the running event loop."""
         dispatcher = self.inner.dispatcher
         router = self._routers.get(dispatcher)
         if router is None:
             self._routers = {known: one for known, one in self._routers.items() if not known.closed}
             router = self._routers[dispatcher] = PrefixRouter(dispatcher)
-        group = router.group(key)
-        place, led = await router.place(group, self.inner.excluded(request))
-        member: Member | None = None
-        seconds = 0.0
-        try:
-            result = await self.inner.complete_at(place, request)
-            member = self._by_name.get(result.endpoint or "")
-            seconds = result.latency or 0.0
-        finally:
-            router.ended(group, led=led, member=member, seconds=seconds)
-        return result
-
-    def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
-        """Pass the request on."""
-        return self.inner.stream(request)
+        return router
 
     async def aclose(self) -> None:
         """Close the members."""

@@ -153,8 +153,12 @@ class Balanced:
             dispatcher.serve()
             place = await failover.next(dispatcher)
 
-    async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
+    async def stream(self, request: ChatRequest, place: Place | None = None) -> AsyncGenerator[StreamEvent, None]:
         """Stream an answer; another member is tried only before the first event.
+
+        Args:
+            request: The request.
+            place: The member that is asked first; by default any that has room.
 
         Raises:
             LLMRequestError: As `complete`, or the error of a stream that had begun.
@@ -162,7 +166,7 @@ class Balanced:
         """
         dispatcher = self.dispatcher
         failover = Failover(self, request)
-        place = dispatcher.take(failover.excluded) or await dispatcher.wait(failover.excluded)
+        place = place or dispatcher.take(failover.excluded) or await dispatcher.wait(failover.excluded)
         while True:
             begun = False
             try:
