@@ -151,15 +151,25 @@ async def test_an_error_of_deliver_ends_the_run(make_model: Any, source: Any) ->
     assert runner.in_flight == 0
 
 
-async def test_an_error_of_the_source_ends_the_run(make_model: Any) -> None:
-    """What the iterator raises comes out."""
+async def test_an_error_of_the_source_ends_the_run(make_model: Any, source: Any) -> None:
+    """What the iterator raises comes out, when the rows that were taken before have their answers."""
+    outcomes: list[Any] = []
 
     def broken() -> Iterator[Record]:
         yield from records(3)
         raise ValueError("the generator failed")
 
+    async def broken_async() -> AsyncIterator[Record]:
+        for each in broken():
+            await asyncio.sleep(0)
+            yield each
+
+    runner = make_runner(make_model(delay=0.01), outcomes.append)
     with pytest.raises(ValueError, match="the generator failed"):
-        await make_runner(make_model(), lambda _: None).run(broken())
+        await runner.run(broken() if source is records else broken_async())
+    assert sorted(outcome.record.index for outcome in outcomes) == [0, 1, 2]
+    assert all(outcome.result is not None for outcome in outcomes)
+    assert runner.in_flight == 0
 
 
 async def test_stop_finishes_what_is_in_flight(make_model: Any, source: Any) -> None:

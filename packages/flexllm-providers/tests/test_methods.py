@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import pickle
 import time
 from collections.abc import AsyncGenerator, Iterator
 from typing import Any, assert_type
@@ -270,3 +272,12 @@ def test_errors_come_out_of_sync_calls_as_they_are(fake_transport: Any, answers:
     model = client(fake_transport(answers.json({"error": {"message": "bad"}}, 400)))
     with pytest.raises(LLMRequestError, match="HTTP 400: bad"):
         model.chat_completions_sync("hi")
+
+
+@pytest.mark.parametrize("duplicate", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_a_client_says_that_it_cannot_be_copied(duplicate: Any, fake_transport: Any) -> None:
+    """As an argument of a worker process, for instance; its endpoint can be, and makes another one."""
+    model = client(fake_transport())
+    with pytest.raises(TypeError, match="OpenAIClient holds connections"):
+        duplicate(model)
+    assert duplicate(model.endpoint)

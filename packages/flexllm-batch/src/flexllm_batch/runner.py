@@ -59,6 +59,7 @@ class Runner:
         self._recalled: RecalledRows | None = None
         self._workers: list[asyncio.Task[None]] = []
         self._taking: set[asyncio.Task[None]] = set()  # workers that wait for a row of an async source
+        self._source_error: Exception | None = None
         self.in_flight = 0
 
     def stop(self) -> None:
@@ -77,7 +78,8 @@ class Runner:
         """Ask the records; returns when each has its outcome, or the run was stopped or aborted.
 
         Raises:
-            Exception: Whatever `deliver` or the records raised; rows in flight are left then.
+            Exception: Whatever the records raised, when the rows in flight have their outcomes: they are paid for.
+                Or what `deliver` raised, at once: outcomes cannot be taken any more.
         """
         self._workers = [asyncio.create_task(work) for work in self._works(records)]
         try:
@@ -96,6 +98,8 @@ class Runner:
         for outcome in outcomes:
             if isinstance(outcome, Exception):
                 raise outcome
+        if self._source_error is not None:
+            raise self._source_error
 
     def _works(self, records: Iterator[Record] | AsyncIterator[Record]) -> list[Coroutine[Any, Any, None]]:
         """What the workers do, for each of them."""
@@ -113,7 +117,11 @@ class Runner:
     async def _work(self, records: Iterator[Record]) -> None:
         # All workers share one iterator: they are tasks of one loop, and taking a row never waits.
         while not self.stopped:
-            record = next(records, None)
+            try:
+                record = next(records, None)
+            except Exception as error:  # noqa: BLE001 - the rows are somebody's own code; raised when the run is over
+                self._source_broke(error)
+                return
             if record is None:
                 return
             await self._settle(self._prepared(record))
@@ -125,11 +133,19 @@ class Runner:
             self._taking.add(worker)
             try:
                 row = await take()
+            except Exception as error:  # noqa: BLE001 - as above
+                self._source_broke(error)
+                return
             finally:
                 self._taking.discard(worker)
             if row is None or self.stopped:
                 return
             await self._settle(row)
+
+    def _source_broke(self, error: Exception) -> None:
+        """Take no more rows; those in flight are finished, and then `error` is raised."""
+        self._source_error = self._source_error or error
+        self.stop()
 
     def _prepared(self, record: Record) -> Outcome:
         """A record with its request; one that cannot be asked has its error instead."""

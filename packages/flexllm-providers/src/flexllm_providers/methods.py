@@ -245,6 +245,11 @@ class ChatMethods:
         result = raw if isinstance(raw, ChatCompletionResult) else self._read(raw)
         return {"thought": result.reasoning_content or "", "answer": result.content or ""}
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Said here, as the first thing inside that cannot be pickled would tell nobody what to do.
+        name = type(self).__name__
+        raise TypeError(f"{name} holds connections and cannot be pickled or copied; make one where it is used")
+
     async def aclose(self) -> None:
         """Free connections and files."""
         await self.chat_model.aclose()

@@ -12,6 +12,7 @@ import contextlib
 import os
 import weakref
 from collections.abc import AsyncGenerator, Callable
+from typing import Any
 
 from flexllm_providers.http import Transport
 
@@ -68,6 +69,9 @@ class LoopTransports:
                 place.close_soon(loop)
         if here in places:
             await places[here].aclose()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise TypeError("connections cannot be copied or pickled")
 
     def __del__(self) -> None:
         for loop, place in self._places.items():
