@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import assert_type
 
-from flexllm import ChatCompletionResult, CostReport, LLMClient, MediaPolicy, OpenAIClient
+from flexllm import BatchItem, ChatCompletionResult, CostReport, LLMClient, MediaPolicy, OpenAIClient
 
 
 async def single(client: LLMClient, slim: OpenAIClient) -> None:
@@ -25,3 +25,10 @@ async def batch(client: LLMClient) -> None:
     results, report = await client.chat_completions_batch(["Hello"], return_cost_report=True)
     assert_type(results, list[str | None])
     assert_type(report, CostReport)
+    both = await client.chat_completions_batch(["Hello"], return_cost_report=bool(report))
+    assert_type(both, list[str | None] | tuple[list[str | None], CostReport])
+    assert_type(client.chat_completions_batch_sync(["Hello"]), list[str | None])
+    results, report = client.chat_completions_batch_sync(["Hello"], return_cost_report=True)
+    for item in client.chat_batch_iter_sync(str(number) for number in range(3)):
+        assert_type(item, BatchItem)
+    assert_type(await client.count_tokens("Hello"), int)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import io
+import itertools
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from decimal import Decimal
@@ -13,7 +15,8 @@ from typing import Any
 import httpx
 import pytest
 
-from flexllm_batch.batch_methods import RowSkippedError
+from flexllm_batch.batch_methods import ITEMS_AHEAD, RowSkippedError
+from flexllm_batch.client import LLMClient
 from flexllm_batch.cost.metered import CostReport
 from flexllm_core.errors import (
     AuthenticationError,
@@ -353,3 +356,60 @@ async def test_progress_goes_to_standard_error(server: Any, monkeypatch: pytest.
     assert "/10 rows" in err.getvalue()
     assert "$" in err.getvalue()
     assert out.getvalue() == ""
+
+
+def test_a_batch_is_an_ordinary_iterator_too(server: Any) -> None:
+    """Outcomes as they come, from an iterator whose items are not taken before they are needed."""
+    taken: list[int] = []
+
+    def questions() -> Iterator[str]:
+        for number in range(3000):
+            taken.append(number)
+            yield str(number)
+
+    with server.client(concurrency_limit=5) as client:
+        outcomes = client.chat_batch_iter_sync(questions())
+        first = next(outcomes)
+        client.chat_sync("something else meanwhile")
+        assert first.content == f"re: {first.index}"
+        rest = [item.index for item in itertools.islice(outcomes, 500)]
+        assert len({first.index, *rest}) == 501
+        outcomes.close()
+        assert len(taken) < 700
+        assert sorted(item.index for item in client.iter_chat_completions_batch_sync(["a", "b"])) == [0, 1]
+
+
+def test_a_slow_consumer_of_an_iterator_holds_the_batch_back(server: Any) -> None:
+    """No more rows are taken than fit into the window and what is ahead of the consumer."""
+    taken: list[int] = []
+
+    def questions() -> Iterator[str]:
+        for number in range(5000):
+            taken.append(number)
+            yield str(number)
+
+    with server.client(concurrency_limit=4) as client:
+        outcomes = client.chat_batch_iter_sync(questions())
+        next(outcomes)
+        before = -1
+        while before != len(taken):  # until it stands still
+            before = len(taken)
+            for _ in range(20):
+                client.chat_sync("x")
+        outcomes.close()
+    assert len(taken) <= 1 + ITEMS_AHEAD + 5 * 4
+
+
+def test_every_method_that_waits_has_a_twin_that_does_not_need_await() -> None:
+    """With the same arguments; so the documents say."""
+    methods = {name: value for name, value in inspect.getmembers(LLMClient) if not name.startswith("_")}
+    generators = {"chat_batch_iter", "iter_chat_completions_batch"}
+    asyncs = {
+        name
+        for name, value in methods.items()
+        if inspect.iscoroutinefunction(value) or inspect.isasyncgenfunction(value) or name in generators
+    }
+    assert len(asyncs) >= 10
+    for name in asyncs - {"aclose"}:
+        ours, twins = inspect.signature(methods[name]), inspect.signature(methods[f"{name}_sync"])
+        assert list(ours.parameters.values()) == list(twins.parameters.values()), name

@@ -121,6 +121,26 @@ def test_a_stream_is_an_iterator(portal: Portal) -> None:
     assert list(portal.iterate(lambda: numbers(0))) == []
 
 
+@pytest.mark.parametrize("ahead", [1, 2, 7])
+def test_an_iterator_may_be_bounded(portal: Portal, ahead: int) -> None:
+    """It is never further ahead than it may be, and loses nothing by waiting."""
+    given: list[int] = []
+
+    async def count() -> AsyncGenerator[int, None]:
+        for number in range(200):
+            given.append(number)
+            yield number
+
+    most = 0
+    for number, item in enumerate(portal.iterate(count, ahead)):
+        assert item == number
+        sync.run(lambda: asyncio.sleep(0))
+        portal.run(lambda: asyncio.sleep(0))  # the pump has gone on as far as it can
+        most = max(most, len(given) - number)
+    assert len(given) == 200
+    assert most <= ahead + 2  # with the one that was just taken, and the one that it waits with
+
+
 def test_a_streams_error_comes_after_its_items(portal: Portal) -> None:
     """What had arrived is given first."""
 

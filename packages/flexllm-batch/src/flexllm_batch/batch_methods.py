@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator, Sequence
 from typing import Literal, Unpack, overload
 
 from flexllm_batch.batch_call import BatchCall, check_several, source_for
@@ -21,6 +21,9 @@ from flexllm_core.errors import FlexLLMError
 from flexllm_core.messages import MessagesInput
 from flexllm_core.protocol import ChatModel
 from flexllm_providers.methods import ChatMethods
+
+ITEMS_AHEAD = 64
+"""Outcomes that a batch in the background is ahead of whoever iterates over it, beside its own window."""
 
 
 class RowSkippedError(FlexLLMError):
@@ -102,6 +105,14 @@ class BatchMethods(ChatMethods):
         return_cost_report: Literal[True],
         **options: Unpack[BatchOptions],
     ) -> tuple[list[str | None], CostReport]: ...
+    @overload
+    async def chat_completions_batch(
+        self,
+        messages_list: Iterable[MessagesInput],
+        *,
+        return_cost_report: bool = ...,
+        **options: Unpack[BatchOptions],
+    ) -> list[str | None] | tuple[list[str | None], CostReport]: ...
     async def chat_completions_batch(
         self,
         messages_list: Iterable[MessagesInput],
@@ -128,11 +139,56 @@ class BatchMethods(ChatMethods):
         """`chat_batch`, waiting for the result."""
         return sync.run(lambda: self.chat_batch(messages_list, **options))
 
+    def chat_batch_iter_sync(
+        self, messages: Iterable[MessagesInput] | AsyncIterable[MessagesInput], **options: Unpack[BatchOptions]
+    ) -> Iterator[BatchItem]:
+        """`chat_batch_iter` as an ordinary iterator, with memory that is bounded too. Leaving it early ends the run.
+
+        The items of `messages` are taken in a background thread.
+        """
+        return sync.iterate(lambda: self.chat_batch_iter(messages, **options), ahead=ITEMS_AHEAD)
+
+    def iter_chat_completions_batch_sync(
+        self, messages: Iterable[MessagesInput] | AsyncIterable[MessagesInput], **options: Unpack[BatchOptions]
+    ) -> Iterator[BatchItem]:
+        """Another name of `chat_batch_iter_sync`."""
+        return self.chat_batch_iter_sync(messages, **options)
+
+    @overload
     def chat_completions_batch_sync(
-        self, messages_list: Iterable[MessagesInput], **options: Unpack[BatchOptions]
-    ) -> list[str | None]:
+        self,
+        messages_list: Iterable[MessagesInput],
+        *,
+        return_cost_report: Literal[False] = ...,
+        **options: Unpack[BatchOptions],
+    ) -> list[str | None]: ...
+    @overload
+    def chat_completions_batch_sync(
+        self,
+        messages_list: Iterable[MessagesInput],
+        *,
+        return_cost_report: Literal[True],
+        **options: Unpack[BatchOptions],
+    ) -> tuple[list[str | None], CostReport]: ...
+    @overload
+    def chat_completions_batch_sync(
+        self,
+        messages_list: Iterable[MessagesInput],
+        *,
+        return_cost_report: bool = ...,
+        **options: Unpack[BatchOptions],
+    ) -> list[str | None] | tuple[list[str | None], CostReport]: ...
+    def chat_completions_batch_sync(
+        self,
+        messages_list: Iterable[MessagesInput],
+        *,
+        return_cost_report: bool = False,
+        **options: Unpack[BatchOptions],
+    ) -> list[str | None] | tuple[list[str | None], CostReport]:
         """`chat_completions_batch`, waiting for the result."""
-        return sync.run(lambda: self.chat_completions_batch(messages_list, **options))
+        return sync.run(
+            lambda: self.chat_completions_batch(messages_list, return_cost_report=return_cost_report, **options)
+        )
 
     def metered(self, chat_model: ChatModel) -> Metered:
         """A chat model made of this client's, with a cost report of its own."""

@@ -66,20 +66,26 @@ class Portal:
         loop.call_soon_threadsafe(start)
         return done
 
-    def iterate(self, make: Callable[[], AsyncGenerator[T, None]]) -> Iterator[T]:
+    def iterate(self, make: Callable[[], AsyncGenerator[T, None]], ahead: int | None = None) -> Iterator[T]:
         """Iterate over an async generator that runs on the portal.
 
         One task pumps the generator into a queue, because stepping it from several tasks would break
-        its timeouts. The queue is not bounded: a blocking put would freeze the loop. Closing the
-        iterator early cancels the pump and closes the generator.
+        its timeouts. With `ahead` it waits when it is so many items ahead; without, it never does, so that a
+        slow consumer costs a stream nothing. Closing the iterator early cancels the pump and closes the generator.
         """
         items: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        taken, room, loop = 0, asyncio.Event(), self.loop()
 
         async def pump() -> None:
-            generator = make()
+            generator, given = make(), 0
             try:
                 async for item in generator:
                     items.put(item)
+                    given += 1
+                    while ahead is not None and given - taken >= ahead:
+                        room.clear()
+                        if given - taken >= ahead:  # what was taken before `clear` has set the old event
+                            await room.wait()
             finally:
                 await generator.aclose()
 
@@ -87,6 +93,12 @@ class Portal:
         future.add_done_callback(lambda _: items.put(_END))
         try:
             while (item := items.get()) is not _END:
+                taken += 1
+                if (
+                    ahead is not None and taken % (ahead // 2 or 1) == 0
+                ):  # not for each item: waking a loop costs more than handing an item over
+                    with contextlib.suppress(RuntimeError):  # the loop was closed, and the pump with it
+                        loop.call_soon_threadsafe(room.set)
                 yield item
         finally:
             future.cancel()
@@ -152,6 +164,6 @@ def run(call: Callable[[], Coroutine[Any, Any, T]]) -> T:
     return _portal.run(call)
 
 
-def iterate(make: Callable[[], AsyncGenerator[T, None]]) -> Iterator[T]:
-    """Iterate over the async generator that `make` makes on the process's portal."""
-    return _portal.iterate(make)
+def iterate(make: Callable[[], AsyncGenerator[T, None]], ahead: int | None = None) -> Iterator[T]:
+    """Iterate over the async generator that `make` makes on the process's portal, at most `ahead` items ahead."""
+    return _portal.iterate(make, ahead)
