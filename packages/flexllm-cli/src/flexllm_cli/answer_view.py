@@ -8,13 +8,13 @@ import sys
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any
 
-from flexllm_cli.terminal import say, write_result
+from flexllm_cli.i18n import gettext as _
+from flexllm_cli.terminal import say, styled, write_result
 from flexllm_core.visible import visible
 
 if TYPE_CHECKING:
     from flexllm_core.results import ChatCompletionResult, StreamEvent
 
-_DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
 _FENCE = re.compile(r"`{3,}(?=[^`]*$)|~{3,}")
 
 
@@ -75,8 +75,7 @@ async def show_stream(events: AsyncGenerator[StreamEvent, None], view: AnswerVie
 
 def dimmed(text: str, end: str = "\n") -> None:
     """Show something beside the answers on stderr, dimmed on a terminal."""
-    dim, plain = (_DIM, _PLAIN) if sys.stderr.isatty() else ("", "")
-    sys.stderr.write(f"{dim}{visible(text)}{plain}{end}")
+    sys.stderr.write((styled(visible(text), "dim") if text else "") + end)
     sys.stderr.flush()
 
 
@@ -84,20 +83,20 @@ def usage_line(result: ChatCompletionResult) -> str:
     """What an answer took: tokens, cost and times; only what is known."""
     facts = []
     if usage := result.usage:
-        inner = [f"{usage.cached_tokens:,} cached"] if usage.cached_tokens else []
-        facts.append(_with_details(f"{usage.prompt_tokens:,} tokens in", inner))
-        inner = [f"{usage.reasoning_tokens:,} thinking"] if usage.reasoning_tokens else []
-        facts.append(_with_details(f"{usage.completion_tokens:,} out", inner))
-    facts.append(f"${result.cost:.6f}" if result.cost is not None else "cost unknown")
+        cached = _("{count} cached").format(count=f"{usage.cached_tokens:,}") if usage.cached_tokens else ""
+        facts.append(_with_detail(_("{count} tokens in").format(count=f"{usage.prompt_tokens:,}"), cached))
+        thinking = _("{count} thinking").format(count=f"{usage.reasoning_tokens:,}") if usage.reasoning_tokens else ""
+        facts.append(_with_detail(_("{count} out").format(count=f"{usage.completion_tokens:,}"), thinking))
+    facts.append(f"${result.cost:.6f}" if result.cost is not None else _("cost unknown"))
     if result.time_to_first_token is not None:
-        facts.append(f"first token {result.time_to_first_token:.2f} s")
+        facts.append(_("first token {seconds} s").format(seconds=f"{result.time_to_first_token:.2f}"))
     if result.latency is not None:
         facts.append(f"{result.latency:.2f} s")
     return " · ".join(facts)
 
 
-def _with_details(text: str, details: list[str]) -> str:
-    return f"{text} ({', '.join(details)})" if details else text
+def _with_detail(text: str, detail: str) -> str:
+    return f"{text} ({detail})" if detail else text
 
 
 def warn_of_end(result: ChatCompletionResult) -> None:

@@ -102,7 +102,9 @@ class BatchCommand:
             options = {"load-balance": self.load_balance, "hedge-after": self.hedge_after, "affinity": self.affinity}
             for name, value in options.items():
                 if value is not None:
-                    raise ConfigError(f"--{name} needs several endpoints: see `batch.endpoints` in docs/pool.md")
+                    raise ConfigError(
+                        f"--{name} needs several endpoints: give them as `batch.endpoints` in the configuration"
+                    )
             endpoint = self._with_defaults(connection.endpoint, self.concurrency)
             return LLMClient(endpoint=endpoint, cost_tracker=tracking, cache=cache)
         defaults = connection.batch

@@ -51,7 +51,9 @@ class ErrorReport:
 
     def for_people(self) -> str:
         """A red line with what went wrong, and a line with the remedy."""
-        line = f"\x1b[31m{_('error:')} {_one_line(self.message)}\x1b[0m"
+        from flexllm_cli.terminal import styled
+
+        line = styled(f"{_('error:')} {_one_line(self.message)}", "red")
         return f"{line}\n{_('remedy:')} {_one_line(self.suggestion)}" if self.suggestion else line
 
     def json(self) -> str:

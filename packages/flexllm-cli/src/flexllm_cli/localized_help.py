@@ -12,6 +12,7 @@ FRAME = ("Usage:", "Options:", "Commands:", "Arguments:", "Example:", "Examples:
 """What stands around the texts in help, at the beginning of a line or in brackets behind an option."""
 
 _HELP_OPTION = "Show this message and exit."
+_WRAPPED_HELP_OPTION = re.compile(_HELP_OPTION.replace(" ", r"\s+").replace(".", r"\."))
 _HEADING = re.compile(r"^( *)((?:Usage|Options|Commands|Arguments|Examples?):)", re.MULTILINE)
 _DEFAULT = re.compile(r"(?<=\[)default:(?=\s)")
 _REQUIRED = re.compile(r"(?<=[\[ ])required(?=\])")
@@ -60,6 +61,6 @@ def paragraphs_of(text: str) -> list[str]:
 def localized_frame(text: str) -> str:
     """The help of a command with the headings, and the words behind options, of the user's language."""
     text = _HEADING.sub(lambda heading: heading[1] + _(heading[2]), text)
-    text = text.replace(_HELP_OPTION, _(_HELP_OPTION))  # the parser makes this option anew each time
+    text = _WRAPPED_HELP_OPTION.sub(lambda _words: _(_HELP_OPTION), text)  # the parser makes this option anew each time
     text = _DEFAULT.sub(lambda _word: _("default:"), text)
     return _REQUIRED.sub(lambda _word: _("required"), text)

@@ -280,7 +280,7 @@ def _expand(value: Any, env: Mapping[str, str], where: str) -> Any:
     def found(match: re.Match[str]) -> str:
         text = env.get(match[1])
         if text is None:
-            raise ConfigError(f"{where}: the environment variable {match[1]} is not set")
+            raise ConfigError(f"{where}: the environment variable {match[1]} is not set: give it a value")
         return text
 
     if isinstance(value, str):

@@ -47,7 +47,7 @@ def init(
 
     path = config or default_path(os.environ)
     if path.exists() and not force:
-        raise ConfigError(f"{path} exists already; --force replaces it")
+        raise ConfigError(f"{path} exists already; run `flexllm init --force` to replace it")
     entries = EXAMPLES
     if any(value is not None for value in (provider, model, name, base_url, api_key)):
         entries = (_from_options(provider, model, name, base_url, api_key),)

@@ -10,7 +10,7 @@ import typer
 from flexllm_cli import options
 from flexllm_cli.i18n import gettext as _
 from flexllm_cli.i18n import translate_message
-from flexllm_cli.table import padded, width_of
+from flexllm_cli.table import aligned, padded, width_of
 from flexllm_cli.terminal import say, write_result
 
 if TYPE_CHECKING:
@@ -37,10 +37,14 @@ def list_models(
     if not entries:
         say(f"no model is configured in {found.path or '~/.flexllm/config.yaml'}; run `flexllm init`")
         return
+    write_result("".join(f"{line}\n" for line in _table(entries)))
+
+
+def _table(entries: list[dict[str, Any]]) -> list[str]:
+    """A line for each entry; what is wrong with an entry takes the place of its facts, whatever its length."""
     width = max(width_of(entry["name"]) for entry in entries)
-    for entry in entries:
-        mark = "*" if entry["default"] else " "
-        write_result(f"{mark} {padded(entry['name'], width)}  {_facts(entry)}\n")
+    lines = iter(aligned([_cells(entry, width) for entry in entries if "error" not in entry]))
+    return [_unusable(entry, width) if "error" in entry else next(lines) for entry in entries]
 
 
 def _entry(name: str, config: Config) -> dict[str, Any]:
@@ -64,8 +68,18 @@ def _entry(name: str, config: Config) -> dict[str, Any]:
     }
 
 
-def _facts(entry: dict[str, Any]) -> str:
-    if "error" in entry:
-        return _("unusable: {reason}").format(reason=translate_message(entry["error"]))
+def _cells(entry: dict[str, Any], width: int) -> list[str]:
+    from flexllm_providers.detect import detect_provider
+
+    provider = detect_provider(entry["base_url"]) if entry["provider"] == "auto" else entry["provider"]
     where, key = entry["base_url"] or _("default URL"), entry["api_key"] or _("no key")
-    return "  ".join((entry["model"], entry["provider"], where, key))
+    return [_marked(entry, width), entry["model"], provider, where, key]
+
+
+def _unusable(entry: dict[str, Any], width: int) -> str:
+    reason = translate_message(entry["error"])
+    return f"{_marked(entry, width)}  " + _("unusable: {reason}").format(reason=reason)
+
+
+def _marked(entry: dict[str, Any], width: int) -> str:
+    return f"{'*' if entry['default'] else ' '} {padded(entry['name'], width)}"

@@ -48,7 +48,8 @@ def models(
     width = max((width_of(info.id) for info in found), default=0)
     for info in found:
         write_result(f"{padded(info.id, width)}  {_facts(info)}".rstrip() + "\n")
-    say(f"{len(found)} models at {connection.endpoint.base_url or connection.endpoint.provider}")
+    where = connection.endpoint.base_url or connection.endpoint.provider
+    say(_("models at {where}: {count}").format(where=where, count=len(found)))
 
 
 def _has(info: ModelInfo, pattern: str) -> bool:

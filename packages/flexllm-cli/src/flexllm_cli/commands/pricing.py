@@ -58,7 +58,7 @@ def pricing(
 
     if update:
         fetch_newest_prices()
-    found = configuration(config)
+    found = _without_keys(configuration(config))
     prices = _configured(found) if model is None else _of_model(model, found)
     if output_format == "json":
         write_result(json.dumps([_as_json(name, rates) for name, rates in prices], ensure_ascii=False) + "\n")
@@ -66,6 +66,14 @@ def pricing(
         write_result("".join(f"{line}\n" for line in _table(prices)))
     else:
         write_result("".join(f"{line}\n" for line in _details(prices)))
+
+
+def _without_keys(config: Config) -> Config:
+    """The configuration, of which no price needs a key: the variable of one may be missing here."""
+    from dataclasses import replace
+
+    entries = ({name: value for name, value in entry.items() if name != "api_key"} for entry in config.models)
+    return replace(config, models=tuple(entries))
 
 
 def _configured(config: Config) -> list[tuple[str, Rates | None]]:
@@ -101,7 +109,11 @@ def _of_model(model: str, config: Config) -> list[tuple[str, Rates | None]]:
     prices += [(found.model, found.rates) for found in everywhere if found.rates != own]
     if not prices:
         close = similar_models(model)
-        near = f"`flexllm pricing {close[0]}`; similar: {', '.join(close)}" if close else "docs/cost.md to set your own"
+        near = (
+            f"`flexllm pricing {close[0]}`; similar: {', '.join(close)}"
+            if close
+            else "`price` in docs/cost.md, which an entry of the configuration may have"
+        )
         raise NotConfiguredError(f"the price of {model!r} is not known; see {near}")
     return prices
 

@@ -21,6 +21,7 @@ def set_model(
     Example: flexllm set-model gpt-4
     """
     import os
+    from difflib import get_close_matches
 
     from flexllm_cli.atomic_file import write_atomically
     from flexllm_cli.config_edit import with_default
@@ -33,7 +34,12 @@ def set_model(
     if found.path is None or not found.models:
         raise NotConfiguredError(f"no model is configured in {path}; run `flexllm init`")
     if found.find(name, os.environ) is None:
-        raise NotConfiguredError(f"unknown model {name!r}: {path} has {', '.join(found.names())}")
+        known = [str(entry[key]) for entry in found.models for key in ("name", "id", "model") if entry.get(key)]
+        close = get_close_matches(name, known, n=1)
+        names = ", ".join(found.names())
+        if close:
+            raise NotConfiguredError(f"unknown model {name!r}: {path} has {names}; run `flexllm set-model {close[0]}`")
+        raise NotConfiguredError(f"unknown model {name!r}: {path} has {names}; run `flexllm list` to see them all")
     text = with_default(read_text(path), name)
     # What is written is read again first: a file of an odd shape is left alone rather than damaged.
     after = parse_config(text, path, os.environ)
