@@ -105,6 +105,7 @@ ELSEWHERE = (
     "cost unknown",
     "{known} ({estimated} of it estimated)",
     "{known} + {count} rows of unknown cost",
+    "the key {name} stands twice",
     "budget: {text}",
     "budget: {share} is used: {amounts}",
     "{spent} spent and {reserved} reserved of {limit}",

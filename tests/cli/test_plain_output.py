@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 
@@ -44,14 +47,14 @@ def test_models_are_listed_in_columns(in_process, config):
     where = config(
         "models:\n"
         "  - {name: 通义千问, id: qwen, base_url: 'http://h/v1', api_key: EMPTY}\n"
-        "  - {id: claude-sonnet-4-5, base_url: 'https://api.anthropic.com', api_key: sk-0123456789abcdef0123456789abcdef}\n"
+        "  - {id: claude-sonnet-4-5, base_url: 'https://api.anthropic.com', api_key: sk-0123456789abcdef0123456789}\n"
         "  - {id: broken, api_key: '${NO_SUCH_VARIABLE}'}\n"
     )
     code, out, _ = in_process("list", *where)
     assert code == 0
     assert out.splitlines()[:2] == [
         "* 通义千问           qwen               openai  http://h/v1                ***",
-        "  claude-sonnet-4-5  claude-sonnet-4-5  claude  https://api.anthropic.com  sk-012...cdef",
+        "  claude-sonnet-4-5  claude-sonnet-4-5  claude  https://api.anthropic.com  sk-012...6789",
     ]
     assert out.splitlines()[2].startswith("  broken             unusable: ")
     assert "NO_SUCH_VARIABLE is not set: give it a value" in out
@@ -75,6 +78,48 @@ def test_another_default_model_is_suggested(in_process, config, name, remedy):
     assert code == 3
     assert f"unknown model '{name}'" in err
     assert remedy in err
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (
+            "default: a\ndefault: b\nmodels: [{id: a, base_url: 'http://h/v1'}]\n",
+            "line 2, column 1: not valid YAML: the key",
+        ),
+        (
+            "default: b\nmodels: [{id: a, base_url: 'http://h/v1'}]\n",
+            "run `flexllm set-model NAME` to choose one of them",
+        ),
+    ],
+)
+def test_a_configuration_that_contradicts_itself(in_process, config, text, found):
+    """Of a key that stands twice none is chosen silently; a default that is not there can be corrected by a command."""
+    code, _, err = in_process("ask", "Hello", *config(text))
+    assert code in (2, 3)
+    assert found in err
+
+
+def test_the_second_entry_of_a_name_is_warned_of(in_process, config):
+    """It is never asked for; its place and that of the first one are named."""
+    where = config("models:\n  - {id: a, base_url: 'http://one/v1'}\n  - {id: a, base_url: 'http://two/v1'}\n")
+    assert "models[1]: models[0] is called 'a' too; only that is used" in in_process("list", *where)[2]
+
+
+@pytest.mark.parametrize("closed", ["0<&-", "1>&-", "2>&-", "0<&- 1>&- 2>&-"])
+def test_standard_streams_that_are_closed(cli, files, closed):
+    """Commands work as with /dev/null there: no file or socket takes the number of one."""
+    files.write_input([{"q": "one"}, {"q": "two"}])
+    script = (
+        f'exec {closed}; for command in "list" "ask Hello -m mock"; do "$0" -m flexllm_cli $command || exit 1; done; '
+    )
+    script += f'"$0" -m flexllm_cli batch {files.input} -o {files.output} -m mock'
+    done = subprocess.run(
+        ["sh", "-c", script, sys.executable], env=cli.environment(), capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert "internal fault" not in done.stderr
+    assert [line["status"] for line in files.lines()] == ["success", "success"]
 
 
 def test_a_file_that_is_there_is_replaced_on_request_alone(in_process, config):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
@@ -26,6 +27,24 @@ def root() -> None:
     """
 
 
+def _open_missing_streams() -> None:
+    """Put nothing in the place of standard streams that are closed (`>&-`).
+
+    The next file or socket would otherwise get the number of one, and what is said to the user would be written there.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is not None:
+            continue
+        opened = os.open(os.devnull, os.O_RDWR)
+        try:
+            os.fstat(number)
+        except OSError:
+            os.dup2(opened, number)
+        if opened != number:
+            os.close(opened)
+        setattr(sys, name, open(os.devnull, "r" if number == 0 else "w", encoding="utf-8"))  # noqa: SIM115, PTH123
+
+
 def _install_completion() -> object:
     """Let Typer install completion, and add what it lacks; the exit code."""
     from pathlib import Path
@@ -44,6 +63,7 @@ def _install_completion() -> object:
 def main() -> None:
     """Entry point of `flexllm` and `xllm`."""
     try:
+        _open_missing_streams()
         if sys.argv[1:] == ["version"]:  # nothing to parse, for which some versions of Typer load pydantic
             from flexllm_cli.commands.version import version
 

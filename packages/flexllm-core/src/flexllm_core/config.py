@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -226,7 +226,19 @@ def _model_entries(value: object, file: Path, warnings: list[str]) -> tuple[Mapp
         _check_members(known, where, warnings)
         endpoint_from(_without_variables({key: value for key, value in known.items() if key != "endpoints"}), where)
         entries.append(known)
+    _warn_of_doubles(entries, file, warnings)
     return tuple(entries)
+
+
+def _warn_of_doubles(entries: Sequence[Mapping[str, Any]], file: Path, warnings: list[str]) -> None:
+    """Only the first entry of a name is ever asked for."""
+    first: dict[str, int] = {}
+    for number, entry in enumerate(entries):
+        name = str(entry.get("name") or entry.get("id") or entry.get("model"))
+        if first.setdefault(name, number) != number:
+            warnings.append(
+                f"{file}: models[{number}]: models[{first[name]}] is called {name!r} too; only that is used"
+            )
 
 
 def _check_members(entry: dict[str, Any], where: str, warnings: list[str]) -> None:

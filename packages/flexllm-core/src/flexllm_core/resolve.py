@@ -72,6 +72,11 @@ def _without_entry(
         return _at_vendor(config, name, provider, env)
     entry = config.find(default, env) if default else None
     if entry is None:
+        if config.models:
+            raise NotConfiguredError(
+                f"{config.path}: the default model {default!r} is not among the models ({', '.join(config.names())});"
+                " run `flexllm set-model NAME` to choose one of them"
+            )
         what = f"the default model {default!r} is not among the models" if default else "no model is configured"
         raise NotConfiguredError(f"{what}; run `flexllm init`, or give --model and --base-url, or set FLEXLLM_MODEL")
     return endpoint_from({"model": entry.model, "base_url": url}, source) if url else entry

@@ -20,6 +20,7 @@ MAX_NODES = 50_000
 """Keys and values together: a thousand models are some ten thousand."""
 
 _MAX_NUMBER = 100  # characters; PyYAML takes quadratic time for long numbers to base 60
+_MERGE_TAG = "tag:yaml.org,2002:merge"
 _NUMBER_TAGS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
 
@@ -59,15 +60,16 @@ def read_text(file: Path) -> str:
     try:
         with file.open("rb") as stream:
             data = stream.read(MAX_BYTES + 1)
-        if len(data) > MAX_BYTES:
-            raise ConfigError(f"{file}: a configuration file has at most {MAX_BYTES} bytes")
-        return data.decode("utf-8")
+        text = data.decode("utf-8") if len(data) <= MAX_BYTES else None
     except FileNotFoundError:
         raise
     except UnicodeDecodeError as error:
         raise ConfigError(f"{file}: cannot be read: not UTF-8 at byte {error.start}") from None
     except (OSError, ValueError) as error:
         raise ConfigError(f"{file}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    if text is None:
+        raise ConfigError(f"{file}: a configuration file has at most {MAX_BYTES} bytes")
+    return text
 
 
 def parse_yaml(text: str, where: str) -> Any:
@@ -92,6 +94,18 @@ def parse_yaml(text: str, where: str) -> Any:
         raise ConfigError(f"{where}: not valid YAML: {error}") from None
 
 
+def _refuse_doubles(node: yaml.MappingNode) -> None:
+    """Refuse a key that stands twice, of which PyYAML would silently drop the first one."""
+    seen: set[tuple[str, str]] = set()
+    for key, _value in node.value:
+        if isinstance(key, yaml.ScalarNode) and key.tag != _MERGE_TAG:
+            if (key.tag, key.value) in seen:
+                raise yaml.MarkedYAMLError(
+                    problem=f"the key {key.value[:80]!r} stands twice", problem_mark=key.start_mark
+                )
+            seen.add((key.tag, key.value))
+
+
 def _expanded_size(node: yaml.Node, sizes: dict[int, int]) -> int:
     """How many nodes `node` stands for once its aliases are written out; `sizes` remembers by identity."""
     known = sizes.get(id(node))
@@ -102,6 +116,7 @@ def _expanded_size(node: yaml.Node, sizes: dict[int, int]) -> int:
     sizes[id(node)] = 0
     children: list[yaml.Node] = []
     if isinstance(node, yaml.MappingNode):
+        _refuse_doubles(node)
         children = [part for pair in node.value for part in pair]
     elif isinstance(node, yaml.SequenceNode):
         children = node.value
