@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 _BITS = 7
 _UNIT = 1_000_000  # of a second: values are counted in microseconds
 _MOST = 1 << 46  # microseconds, about two years; longer ones are counted as this
+_MOST_SECONDS = _MOST / _UNIT
 
 RELATIVE_ERROR = 1 / (1 << (_BITS + 1))
 """How far a percentile may be from the true value, as a share of it (0.4 %); below 128 us it is half a microsecond."""
@@ -30,7 +31,7 @@ class Histogram:
 
     def add(self, seconds: float) -> None:
         """Count a value; below 0 it counts as 0."""
-        value = int(seconds * _UNIT) if 0.0 <= seconds < _MOST / _UNIT else 0 if seconds < 0.0 else _MOST
+        value = int(seconds * _UNIT) if 0.0 <= seconds < _MOST_SECONDS else 0 if seconds < 0.0 else _MOST
         shift = value.bit_length() - _BITS - 1
         bucket = value if shift <= 0 else (shift << _BITS) + (value >> shift)
         self._buckets[bucket] = self._buckets.get(bucket, 0) + 1

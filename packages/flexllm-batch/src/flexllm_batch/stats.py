@@ -76,7 +76,8 @@ class RunStats:
     def add_result(self, result: ChatCompletionResult) -> None:
         """Count an answer."""
         self.ok += 1
-        self.retries += max(0, result.attempts - 1 - result.corrections)  # one from the cache took none
+        if result.attempts > 1:  # one from the cache took none
+            self.retries += max(0, result.attempts - 1 - result.corrections)
         if result.finish_reason == "length":
             self.truncated += 1
         self._add_use(result)

@@ -74,10 +74,7 @@ class Budget:
     def try_reserve(self, amount: Decimal) -> bool:
         """Reserve an amount if it fits now and nobody waits."""
         with self._lock:
-            if self._waiters or not self._ledger.fits(amount):
-                return False
-            self._ledger.reserve(amount)
-            return True
+            return not self._waiters and self._ledger.try_reserve(amount)
 
     async def reserve(self, amount: Decimal) -> None:
         """Reserve an amount, waiting for others to settle where that may help.
@@ -88,8 +85,7 @@ class Budget:
         with self._lock:
             if not self._ledger.may_fit(amount):
                 raise self._exceeded(amount)
-            if not self._waiters and self._ledger.fits(amount):
-                self._ledger.reserve(amount)
+            if not self._waiters and self._ledger.try_reserve(amount):
                 return
             loop = asyncio.get_running_loop()
             waiter = _Waiter(amount, loop, loop.create_future())

@@ -46,6 +46,14 @@ class Ledger:
         """Put an amount aside."""
         self.reserved += amount
 
+    def try_reserve(self, amount: Decimal) -> bool:
+        """Put an amount aside if it fits."""
+        reserved = self.reserved + amount
+        if self.spent + reserved > self.limit:
+            return False
+        self.reserved = reserved
+        return True
+
     def settle(self, reserved: Decimal, cost: Decimal) -> None:
         """An attempt is over and has cost so much."""
         self.reserved -= reserved

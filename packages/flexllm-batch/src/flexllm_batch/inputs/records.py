@@ -82,6 +82,8 @@ def read_record(index: int, row: object, shape: RowShape) -> Record:
 
 
 def _detected(index: int, rest: dict[str, Any]) -> Record:
+    if rest.get("messages") is not None:
+        return Record(index, normalize_messages(rest.pop("messages")))
     body = rest.get("body")
     if isinstance(body, dict) and "messages" in body and "messages" not in rest:
         return _openai_batch(index, rest)
@@ -93,7 +95,7 @@ def _detected(index: int, rest: dict[str, Any]) -> Record:
                 key = name
                 break
             key = key or name
-    if key == "messages":
+    if key == "messages":  # null, and there is nothing else
         return Record(index, normalize_messages(rest.pop("messages")))
     if key == "instruction":
         text = _text(rest.pop("instruction"), "instruction")

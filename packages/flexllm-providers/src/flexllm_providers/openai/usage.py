@@ -29,8 +29,9 @@ def decode_usage(usage: object) -> Usage | None:
     """
     if not isinstance(usage, dict):
         return None
-    prompt, completion = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
-    total = _count(usage, "total_tokens")
+    prompt, completion, total = map(usage.get, _COUNTS)
+    if not (type(prompt) is type(completion) is type(total) is int and prompt >= 0 and completion >= 0 and total >= 0):
+        prompt, completion, total = (_count(usage, name) for name in _COUNTS)
     if not (prompt or completion or total) and not any(type(usage.get(key)) is int for key in _COUNTS):
         return None  # unknown is not 0
     if len(usage) == len(_COUNTS) and total:

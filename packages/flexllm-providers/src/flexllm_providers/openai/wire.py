@@ -133,8 +133,7 @@ def result_from_message(message: Mapping[str, Any], finish_reason: object, targe
     if target.dialect.think_tags and content and not reasoning:
         reasoning, content = split_think_tags(content)
     reason = known_reason(finish_reason)
-    refusal = message.get("refusal")
-    if not content and isinstance(refusal, str) and refusal:
+    if not content and isinstance(refusal := message.get("refusal"), str) and refusal:
         content, reason = refusal, "content_filter"
     calls: tuple[ToolCall, ...] = ()
     call_dicts: list[dict[str, Any]] = []
