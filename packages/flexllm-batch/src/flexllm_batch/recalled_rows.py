@@ -13,6 +13,9 @@ from flexllm_core.protocol import Recall
 BLOCK = 256
 """Rows that are looked up together."""
 
+AHEAD = 2
+"""Blocks under way: the database reads some while the rows of another end."""
+
 
 class RecalledRows:
     """Rows to be asked, for many workers of one event loop.
@@ -40,7 +43,7 @@ class RecalledRows:
         self._stopped = stopped
         self._ready: deque[Outcome] = deque()
         self._exhausted = False
-        self._ahead: asyncio.Task[list[Outcome]] | None = None
+        self._ahead: deque[asyncio.Task[list[Outcome]]] = deque()
         self._filling: asyncio.Future[None] | None = None  # those wait for it who find another at it
 
     async def take(self) -> Outcome | None:
@@ -62,9 +65,10 @@ class RecalledRows:
     async def _fill(self) -> None:
         """End the rows of blocks that are known, until one has a row to be asked."""
         while not (self._ready or self._exhausted or self._stopped()):
-            block = await (self._ahead or self._looked_up())
-            self._exhausted = len(block) < BLOCK
-            self._ahead = None if self._exhausted else asyncio.create_task(self._looked_up())
+            while len(self._ahead) < AHEAD:
+                self._ahead.append(asyncio.create_task(self._looked_up()))
+            block = await self._ahead.popleft()
+            self._exhausted = not block
             known = [row for row in block if row.result is not None]
             self._ready.extend(block if not known else [row for row in block if row.result is None])
             waiting = self._end(known) if known else None
@@ -75,13 +79,14 @@ class RecalledRows:
         """The next block, its rows with the results that are known."""
         block = list(itertools.islice(self._rows, BLOCK))
         asked = [row for row in block if row.request is not None]
-        results = await self._recall([row.request for row in asked if row.request is not None])
-        for row, result in zip(asked, results, strict=True):
-            row.result = result
+        if asked:
+            results = await self._recall([row.request for row in asked if row.request is not None])
+            for row, result in zip(asked, results, strict=True):
+                row.result = result
         return block
 
     async def aclose(self) -> None:
-        """Give up the block that is looked up ahead."""
-        if self._ahead is not None:
-            self._ahead.cancel()
-            await asyncio.gather(self._ahead, return_exceptions=True)
+        """Give up the blocks that are looked up ahead."""
+        for task in self._ahead:
+            task.cancel()
+        await asyncio.gather(*self._ahead, return_exceptions=True)

@@ -9,6 +9,9 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+_YOUNG = 20_000
+"""Objects after which Python looks for cycles among them. A row makes some dozens and hardly ever a cycle."""
+
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     """uvloop's, or None for asyncio's own."""
@@ -24,5 +27,6 @@ def run(main: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine to its end on a new event loop."""
     # What the imports have made lives until the end: the collector need not look at it again and again, nor then.
     gc.freeze()
+    gc.set_threshold(_YOUNG, *gc.get_threshold()[1:])
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         return runner.run(main)

@@ -64,14 +64,16 @@ class Cached(ModelWrapper):
         if request.skip_cache:
             return await self.inner.complete(request)
         joined, key = self._in_flight(), (request.fingerprint(), request.keep_raw)
-        turn = await joined.turn(key)
+        turn = joined.lead(key) or await joined.turn(key)
         if not isinstance(turn, Leading):
             return _copy(turn)
         try:
-            result = await self._stored(request)
+            result = None if self._missed(request) else await self._stored(request)
             if result is None:
                 result = await self.inner.complete(request)
-                await self._keep(request, result)
+                self._keep(request, result)
+                if self.store.full:
+                    await self.store.flush()
             turn.result = result
         except LLMRequestError as error:
             _share(error, turn)
@@ -88,7 +90,7 @@ class Cached(ModelWrapper):
                     yield event
             return
         joined, key = self._in_flight(), (request.fingerprint(), request.keep_raw)
-        turn = await joined.turn(key)
+        turn = joined.lead(key) or await joined.turn(key)
         if not isinstance(turn, Leading):
             for event in replayed(_copy(turn)):
                 yield event
@@ -105,7 +107,7 @@ class Cached(ModelWrapper):
             joined.end(key, turn)
 
     async def _replay_or_ask(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
-        known = await self._stored(request)
+        known = None if self._missed(request) else await self._stored(request)
         if known is not None:
             for event in replayed(known):
                 yield event
@@ -113,7 +115,9 @@ class Cached(ModelWrapper):
         async with contextlib.aclosing(self.inner.stream(request)) as events:
             async for event in events:
                 if event.result is not None:
-                    await self._keep(request, event.result)
+                    self._keep(request, event.result)
+                    if self.store.full:
+                        await self.store.flush()
                 yield event
 
     def recall(self) -> Recall:
@@ -130,16 +134,18 @@ class Cached(ModelWrapper):
                 if not values.keys().isdisjoint(keys):
                     unanswered.discard(request.fingerprint())
                     results[place] = self._usable(request, self.store.newest(keys, values))
-        self._misses.note(unanswered, asyncio.get_running_loop().time())
+        self._misses.note(unanswered, time.monotonic())
         return results
 
     def _keys(self, request: ChatRequest) -> Keys:
         return tuple([cache_key(request, identity) for identity in self._distinct])
 
+    def _missed(self, request: ChatRequest) -> bool:
+        """Whether it was looked up in vain a moment ago, with others."""
+        return self._misses.take(request.fingerprint(), time.monotonic())
+
     async def _stored(self, request: ChatRequest) -> ChatCompletionResult | None:
         """The answer in the store, if there is one that counts."""
-        if self._misses.take(request.fingerprint(), asyncio.get_running_loop().time()):
-            return None
         return self._usable(request, await self.store.look_up(self._keys(request)))
 
     def _usable(self, request: ChatRequest, entry: Entry | None) -> ChatCompletionResult | None:
@@ -150,7 +156,7 @@ class Cached(ModelWrapper):
             return None
         return _free(entry.result, keep_raw=request.keep_raw)
 
-    async def _keep(self, request: ChatRequest, result: ChatCompletionResult) -> None:
+    def _keep(self, request: ChatRequest, result: ChatCompletionResult) -> None:
         """Put an answer into the store, unless it is one that must not be kept."""
         identity = self.identities.get(result.endpoint or "")
         if identity is None or why_not_stored(result) is not None:
@@ -163,8 +169,6 @@ class Cached(ModelWrapper):
             return
         self.store.put(key, blob)
         self._misses.forget(request.fingerprint())
-        if self.store.full:
-            await self.store.flush()
 
     async def aclose(self) -> None:
         """Close what is wrapped, then write what is left and close the store."""

@@ -26,6 +26,13 @@ class Joined:
     def __init__(self) -> None:
         self._in_flight: dict[Hashable, Leading] = {}
 
+    def lead(self, key: Hashable) -> Leading | None:
+        """Lead at once, where nobody else does. Who leads calls `end`."""
+        if key in self._in_flight:
+            return None
+        leading = self._in_flight[key] = Leading()
+        return leading
+
     async def turn(self, key: Hashable) -> Leading | ChatCompletionResult:
         """Lead, or wait for the answer of the call that leads. Who leads calls `end`.
 
@@ -45,7 +52,8 @@ class Joined:
                 raise other.error.with_traceback(None)
             if other.result is not None:
                 return other.result
-        leading = self._in_flight[key] = Leading()
+        leading = self.lead(key)
+        assert leading is not None  # nothing was awaited since the place was seen to be free
         return leading
 
     def end(self, key: Hashable, leading: Leading) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import blake2b
 
 from flexllm_core.json_codec import encode_json
@@ -36,6 +37,11 @@ def cache_key(request: ChatRequest, identity: str) -> bytes:
 
 
 def fingerprint_key(fingerprint: str, identity: str) -> bytes:
-    """16 bytes: BLAKE2b-128 of the format's version, a request's fingerprint and the endpoint's identity."""
-    text = f"{FORMAT}\n{fingerprint}\n{identity}"
-    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=KEY_BYTES).digest()
+    """16 bytes: a request's fingerprint, crossed (XOR) with BLAKE2b-128 of the format's version and the identity."""
+    return (int(fingerprint, 16) ^ _mask(identity)).to_bytes(KEY_BYTES)
+
+
+@lru_cache
+def _mask(identity: str) -> int:
+    text = f"{FORMAT}\n{identity}"
+    return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=KEY_BYTES).digest())

@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 import diskcache
 
@@ -88,10 +89,10 @@ class ResponseStore:
         self.off: str | None = None
         self._reads: dict[asyncio.AbstractEventLoop, _Reads] = {}
         self._begin()
+        _stores.add(self)
 
     def _begin(self) -> None:
         """A state without a thread: at first, and in the child of a fork, where the thread does not exist."""
-        self._pid = os.getpid()
         self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
         self._pending: dict[bytes, bytes] = {}
         self._thread: threading.Thread | None = None
@@ -110,15 +111,10 @@ class ResponseStore:
                 atexit.register(self.close)
             self._jobs.put(job)
 
-    def _notice_fork(self) -> None:
-        if self._pid != os.getpid():
-            self._begin()
-
     # ----- on the event loop
 
     async def look_up(self, keys: Keys) -> Entry | None:
         """The newest answer under any of the keys; None when there is none that counts."""
-        self._notice_fork()
         if self.off is not None:
             return None
         loop = asyncio.get_running_loop()
@@ -135,7 +131,6 @@ class ResponseStore:
 
     async def small_values(self, keys: Sequence[bytes]) -> Values:
         """Of many keys those that are there, with their values; None stands for a value that is not small."""
-        self._notice_fork()
         if self.off is not None:
             return {}
         loop = asyncio.get_running_loop()
@@ -170,7 +165,6 @@ class ResponseStore:
         """Keep an entry (`encode_entry`); it is written soon, and found at once."""
         if self.off is not None:
             return
-        self._notice_fork()
         with self._lock:
             self._pending[key] = data
             wake = len(self._pending) in (1, WRITE_BATCH)
@@ -197,8 +191,6 @@ class ResponseStore:
 
     def close(self) -> None:
         """`aclose` for callers without an event loop."""
-        if self._pid != os.getpid():
-            return
         with self._lock:
             thread, self._thread = self._thread, None
             if thread is not None:
@@ -327,6 +319,18 @@ def _settle(loop: asyncio.AbstractEventLoop, future: asyncio.Future[T], result: 
 
     with contextlib.suppress(RuntimeError):  # the loop may have been closed meanwhile
         loop.call_soon_threadsafe(settle)
+
+
+_stores: WeakSet[ResponseStore] = WeakSet()
+
+
+def _after_fork() -> None:
+    for store in _stores:
+        store._begin()  # noqa: SLF001 - of this module
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _look_again() -> None:
