@@ -133,3 +133,16 @@ async def test_a_row_that_cannot_be_written_ends_the_run(make_model: Any) -> Non
     with pytest.raises(OSError, match="disk full"):
         await runner(Remembering(make_model(), lambda _: True), deliver).run(records())
     assert asyncio.all_tasks() == before
+
+
+async def test_rows_before_a_broken_source_are_asked(make_model: Any) -> None:
+    """What the rows raise is raised when those before it have their outcomes."""
+
+    def breaking() -> Iterator[Record]:
+        yield from records(BLOCK + 3)
+        raise ValueError("broken")
+
+    ended: list[Outcome] = []
+    with pytest.raises(ValueError, match="broken"):
+        await runner(Remembering(make_model(), lambda n: n < 10), ended.append).run(breaking())
+    assert len(ended) == BLOCK + 3

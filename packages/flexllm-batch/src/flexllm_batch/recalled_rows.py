@@ -43,11 +43,16 @@ class RecalledRows:
         self._stopped = stopped
         self._ready: deque[Outcome] = deque()
         self._exhausted = False
+        self._broken: Exception | None = None  # why the rows ended
         self._ahead: deque[asyncio.Task[list[Outcome]]] = deque()
         self._filling: asyncio.Future[None] | None = None  # those wait for it who find another at it
 
     async def take(self) -> Outcome | None:
-        """The next row that is to be asked; None after the last one."""
+        """The next row that is to be asked; None after the last one.
+
+        Raises:
+            Exception: Whatever the rows raised, after the rows before it.
+        """
         while not self._ready:
             if self._exhausted or self._stopped():
                 return None
@@ -69,6 +74,8 @@ class RecalledRows:
                 self._ahead.append(asyncio.create_task(self._looked_up()))
             block = await self._ahead.popleft()
             self._exhausted = not block
+            if self._exhausted and self._broken is not None:
+                raise self._broken
             known = [row for row in block if row.result is not None]
             self._ready.extend(block if not known else [row for row in block if row.result is None])
             waiting = self._end(known) if known else None
@@ -77,7 +84,11 @@ class RecalledRows:
 
     async def _looked_up(self) -> list[Outcome]:
         """The next block, its rows with the results that are known."""
-        block = list(itertools.islice(self._rows, BLOCK))
+        block: list[Outcome] = []
+        try:
+            block.extend(itertools.islice(self._rows, BLOCK))
+        except Exception as error:  # noqa: BLE001 - the rows are somebody's own code; raised when those before it are taken
+            self._broken = error
         asked = [row for row in block if row.request is not None]
         if asked:
             results = await self._recall([row.request for row in asked if row.request is not None])
