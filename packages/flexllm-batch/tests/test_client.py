@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from flexllm_batch.client import LLMClient
+from flexllm_batch.pool import LLMClientPool
 from flexllm_core.endpoint import EndpointConfig
 from flexllm_core.errors import (
     ConfigError,
@@ -17,6 +18,7 @@ from flexllm_core.errors import (
 )
 from flexllm_core.results import ChatCompletionResult
 from flexllm_providers.retry import NO_RETRY
+from flexllm_providers.vendor_clients import OpenAIClient
 
 KEY = "sk-very-secret-0123456789"
 URL = "https://api.example.com/v1"
@@ -187,3 +189,33 @@ async def test_a_project_on_vertex_is_a_setting_like_others(tmp_path: Path, from
         "https://aiplatform.eu.rep.googleapis.com/v1beta1/projects/12345/locations/eu"
         "/publishers/google/models/gemini-3.8-flash:generateContent Bearer token-0000"
     )
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "expected"),
+    [
+        ("cost_tracker", 5.0, "a CostTrackerConfig"),
+        ("retry_policy", 3, "a RetryPolicy"),
+        ("transport", "http", "a Transport or an httpx.AsyncBaseTransport"),
+        ("transport", httpx.HTTPTransport(), "a Transport or an httpx.AsyncBaseTransport"),
+        ("transport", httpx.AsyncClient(), "a Transport or an httpx.AsyncBaseTransport"),
+        ("cache", "yes", "a ResponseCacheConfig, True or False"),
+    ],
+)
+def test_an_argument_of_the_wrong_kind_is_refused_at_once(argument: str, value: Any, expected: str) -> None:
+    """With its name and what is expected, when the client is made and not somewhere inside its first call."""
+    with pytest.raises(ConfigError, match=f"{argument} is a {type(value).__name__}; expected {expected}"):
+        LLMClient("m", "http://localhost:1/v1", **{argument: value})
+
+
+def test_a_client_shows_where_it_asks() -> None:
+    """In a notebook or a log; never its key."""
+    client = LLMClient("m", "http://gpu1:8000/v1", "sk-very-secret-0123456789")
+    assert repr(client) == "LLMClient('http://gpu1:8000/v1', model='m')"
+    endpoints = [
+        {"base_url": "http://gpu1:8000/v1", "model": "m"},
+        {"name": "b", "base_url": "http://gpu2/v1", "model": "n"},
+    ]
+    assert repr(LLMClientPool(endpoints)) == "LLMClientPool('http://gpu1:8000/v1', 'b', model='m|n')"
+    slim = OpenAIClient("m", api_key="sk-very-secret-0123456789")
+    assert repr(slim) == "OpenAIClient('https://api.openai.com/v1', model='m')"

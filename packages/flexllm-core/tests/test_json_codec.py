@@ -112,3 +112,9 @@ def test_blank_lines_and_a_byte_order_mark_are_skipped() -> None:
     """DeepSeek sends blank lines while it waits; some proxies a byte order mark."""
     assert decode_json(b'\n\r\n \n{"a":1}\n') == {"a": 1}
     assert decode_json(b'\xef\xbb\xbf{"a":1}') == {"a": 1}
+
+
+def test_bytes_of_media_are_refused_with_what_to_do() -> None:
+    """A picture that was read from a file, put into a message as it is."""
+    with pytest.raises(InputError, match=r"data URI \(data:image/png;base64"):
+        encode_json({"url": b"\x89PNG"})

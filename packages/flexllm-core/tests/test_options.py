@@ -131,3 +131,17 @@ def test_a_dict_is_passed_on_as_it_is() -> None:
 def test_a_name_from_a_file_may_be_anything(name: Any) -> None:
     """The message stays short whatever stands there."""
     assert len(unknown_name_message("key", name, ["a"])) < 200
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("stream", "call chat_stream or chat_completions_stream instead"),
+        ("timeout", "it is a setting of the client, not of a call"),
+        ("api_key", "it is a setting of the client, not of a call"),
+    ],
+)
+def test_an_option_that_belongs_elsewhere_says_where(name: str, hint: str) -> None:
+    """Names that other libraries take in a call."""
+    with pytest.raises(ConfigError, match=f"unknown option '{name}'; {hint}"):
+        params_from_options({name: 1})

@@ -37,6 +37,7 @@ class BatchMethods(ChatMethods):
         concurrency: Rows in flight of a batch at most.
         pricer: Prices the answers of batches that track their cost.
         endpoints: Where the rows go, for the manifest.
+        labels: What messages and results call them.
         meter: Prices every answer of the client; None when it was not asked to.
         budget: What all calls together may cost; None for no limit.
         budgeted: Where the budget is kept, for each endpoint.
@@ -47,9 +48,13 @@ class BatchMethods(ChatMethods):
     pricer: PricesAnswers
     meter: Metered | None
     endpoints: Sequence[EndpointConfig] = ()
+    labels: tuple[str, ...] = ()
     budget: Budget | None = None
     budgeted: tuple[Budgeted, ...] = ()
     limited: tuple[Limited, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(map(repr, self.labels))}, model={self.model!r})"
 
     @property
     def cost_report(self) -> CostReport:

@@ -18,7 +18,7 @@ from flexllm_core.options import (
     SaveInput,
     check_sample,
     params_from_options,
-    unknown_name_message,
+    unknown_option_message,
 )
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def check_batch_options(options: Mapping[str, Any]) -> None:
     known = CHAT_OPTION_NAMES | BatchOptions.__annotations__.keys()
     for name in options:
         if name not in known:
-            raise ConfigError(unknown_name_message("option", name, frozenset(known)))
+            raise ConfigError(unknown_option_message(name, frozenset(known)))
     for name, choices in _CHOICES.items():
         if name in options and options[name] not in choices:
             raise ConfigError(f"{name} is {options[name]!r}; expected one of {', '.join(map(repr, choices))}")

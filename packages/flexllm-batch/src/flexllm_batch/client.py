@@ -15,7 +15,7 @@ from flexllm_core.config import load_config
 from flexllm_core.endpoint import EndpointConfig, endpoint_from, endpoint_with_key
 from flexllm_core.errors import ConfigError
 from flexllm_core.resolve import resolve_endpoint
-from flexllm_providers.retry import Retrying, RetryPolicy
+from flexllm_providers.retry import Retrying, RetryPolicy, retry_policy_of
 
 _CLIENT_ARGUMENTS = ("retry_policy", "track_cost", "cost_tracker", "transport", "cache")
 """What `LLMClient` takes beside the settings of its endpoint."""
@@ -92,10 +92,11 @@ class LLMClient(BatchMethods):
         tracking = cost_tracking(cost_tracker, track_cost=track_cost)
         self.budget = tracking.make_budget()
         self.stack = endpoint_stack(endpoint, transport=transport, budget=self.budget)
+        self.labels = (self.stack.provider_client.target.label,)
         self.pricer = self.stack.pricer
         self.budgeted = (self.stack.budgeted,) if self.stack.budgeted is not None else ()
         self.limited = (self.stack.limited,)
-        policy = (retry_policy or RetryPolicy()).with_retry_times(endpoint.retry_times)
+        policy = retry_policy_of(retry_policy, endpoint.retry_times)
         retrying = Retrying(self.stack.limited, policy)
         self.meter = Metered(retrying, self.pricer, self.budget) if tracking.enabled else None
         chat_model = with_cache(self.meter or retrying, cache, [self.stack.provider_client])

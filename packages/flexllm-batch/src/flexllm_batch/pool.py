@@ -31,7 +31,7 @@ from flexllm_core.requests import ChatRequest
 from flexllm_core.resolve import resolve_endpoints
 from flexllm_core.results import ChatCompletionResult
 from flexllm_providers.client import ProviderClient
-from flexllm_providers.retry import Retrying, RetryPolicy
+from flexllm_providers.retry import Retrying, RetryPolicy, retry_policy_of
 
 
 class LLMClientPool(BatchMethods):
@@ -111,6 +111,7 @@ class LLMClientPool(BatchMethods):
         self.budget = tracking.make_budget()
         self._stacks = _member_stacks(endpoints, clients, defaults, self.budget, transport)
         self.endpoints = tuple(stack.endpoint for stack in self._stacks)
+        self.labels = tuple(stack.provider_client.target.label for stack in self._stacks)
         self.budgeted = tuple(stack.budgeted for stack in self._stacks if stack.budgeted is not None)
         slots = sum(stack.limited.concurrency for stack in self._stacks)
         self.concurrency = slots * (LOOK_AHEAD if affinity is not None else 1)
@@ -126,7 +127,7 @@ class LLMClientPool(BatchMethods):
             patience=patience,
         )
         retries = retry_times if retry_times is not None else _most_retries(self.endpoints)
-        policy = (retry_policy or RetryPolicy()).with_retry_times(retries)
+        policy = retry_policy_of(retry_policy, retries)
         retrying = Retrying(_asked(self.balanced, affinity, hedge_after, hedge_budget), policy)
         self.meter = Metered(retrying, self.pricer, self.budget) if tracking.enabled else None
         chat_model = with_cache(self.meter or retrying, cache, [stack.provider_client for stack in self._stacks])

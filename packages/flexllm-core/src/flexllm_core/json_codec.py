@@ -64,7 +64,10 @@ def encode_json(value: Any) -> bytes:
         try:
             return json.dumps(_finite(value), allow_nan=False, separators=(",", ":")).encode()
         except (TypeError, ValueError, RecursionError) as error:
-            raise InputError(f"cannot be written as JSON: {error}") from None
+            hint = (
+                "; bytes of media go in as a data URI (data:image/png;base64,...)" if "type bytes" in str(error) else ""
+            )
+            raise InputError(f"cannot be written as JSON: {error}{hint}") from None
 
 
 def _finite(value: Any) -> Any:

@@ -87,7 +87,7 @@ def params_from_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """
     for name in options:
         if name not in CHAT_OPTION_NAMES:
-            raise ConfigError(unknown_name_message("option", name, CHAT_OPTION_NAMES))
+            raise ConfigError(unknown_option_message(name, CHAT_OPTION_NAMES))
     headers = options.get("extra_headers")
     if headers is not None and not _is_text_mapping(headers):
         raise ConfigError("extra_headers: expected a mapping of texts to texts")
@@ -173,6 +173,17 @@ def _strict_schema(schema: Any) -> Any:
         out["required"] = list(out["properties"])
         out.setdefault("additionalProperties", False)
     return out
+
+
+def unknown_option_message(name: str, known: Iterable[str]) -> str:
+    """`unknown option 'temprature'; did you mean 'temperature'?`, or where the option belongs."""
+    from flexllm_core.endpoint import known_endpoint_keys  # which needs this module
+
+    if name == "stream":
+        return "unknown option 'stream'; call chat_stream or chat_completions_stream instead"
+    if name in known_endpoint_keys():
+        return f"unknown option {name!r}; it is a setting of the client, not of a call"
+    return unknown_name_message("option", name, known)
 
 
 def unknown_name_message(what: str, name: object, known: Iterable[str]) -> str:

@@ -20,7 +20,7 @@ from flexllm_providers.http import HttpResponse, StreamResponse, Timeouts
 from flexllm_providers.rate_headers import RateLimit, rate_limits
 from flexllm_providers.sse import SSEParser
 from flexllm_providers.target import Target
-from flexllm_providers.transport.create import create_transport
+from flexllm_providers.transport.create import check_transport, create_transport
 from flexllm_providers.transport.per_loop import LoopTransports
 from flexllm_providers.vertex.access_token import AccessToken
 from flexllm_providers.wires import find_wire
@@ -40,10 +40,11 @@ class ProviderClient:
             `httpx.AsyncBaseTransport` (a mock, an ASGI app, a recorder).
 
     Raises:
-        ConfigError: The endpoint's settings are unusable.
+        ConfigError: The endpoint's settings or the transport are unusable.
     """
 
     def __init__(self, endpoint: EndpointConfig, *, transport: Any = None) -> None:
+        check_transport(transport)
         self.endpoint = endpoint
         self.provider = endpoint.provider if endpoint.provider != "auto" else detect_provider(endpoint.base_url)
         self._wire = find_wire(self.provider)

@@ -12,7 +12,7 @@ import random
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, replace
 
-from flexllm_core.errors import LLMRequestError, LLMTimeoutError
+from flexllm_core.errors import ConfigError, LLMRequestError, LLMTimeoutError
 from flexllm_core.protocol import ChatModel, ModelWrapper
 from flexllm_core.requests import ChatRequest
 from flexllm_core.results import ChatCompletionResult, StreamEvent
@@ -86,6 +86,17 @@ class RetryPolicy:
         if error.retry_after is not None:
             wait = max(wait, error.retry_after * (1 + 0.1 * random.random()))
         return wait
+
+
+def retry_policy_of(policy: RetryPolicy | None, retry_times: int | None) -> RetryPolicy:
+    """The policy of a client, by its two arguments; None for the defaults.
+
+    Raises:
+        ConfigError: `policy` is none.
+    """
+    if policy is not None and not isinstance(policy, RetryPolicy):
+        raise ConfigError(f"retry_policy is a {type(policy).__name__}; expected a RetryPolicy")
+    return (policy or RetryPolicy()).with_retry_times(retry_times)
 
 
 NO_RETRY = RetryPolicy(transient=0, overload=0, timeout=0, suspicious=0)

@@ -8,7 +8,7 @@ from flexllm_core.endpoint import endpoint_from, endpoint_with_key
 from flexllm_core.errors import ConfigError
 from flexllm_providers.client import ProviderClient
 from flexllm_providers.methods import ChatMethods
-from flexllm_providers.retry import Retrying, RetryPolicy
+from flexllm_providers.retry import Retrying, RetryPolicy, retry_policy_of
 from flexllm_providers.token_counter import TokenCounter
 
 
@@ -42,8 +42,9 @@ class VendorClient(ChatMethods):
     ) -> None:
         given = {"model": model, "base_url": base_url, "api_key": api_key, **settings, "provider": self.provider}
         self.endpoint = endpoint_with_key(endpoint_from(given, type(self).__name__))
-        policy = (retry_policy or RetryPolicy()).with_retry_times(self.endpoint.retry_times)
+        policy = retry_policy_of(retry_policy, self.endpoint.retry_times)
         provider = ProviderClient(self.endpoint, transport=transport)
+        self._label = provider.target.label
         super().__init__(
             Retrying(provider, policy),
             model=self.endpoint.model,
@@ -51,6 +52,9 @@ class VendorClient(ChatMethods):
             read=provider.read,
             counter=Retrying(TokenCounter(provider), policy),
         )
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._label!r}, model={self.model!r})"
 
 
 class OpenAIClient(VendorClient):

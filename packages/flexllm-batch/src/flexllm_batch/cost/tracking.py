@@ -88,8 +88,10 @@ def cost_tracking(config: CostTrackerConfig | None, *, track_cost: bool) -> Cost
     """What a client does, by its two arguments.
 
     Raises:
-        ConfigError: They contradict each other.
+        ConfigError: They contradict each other, or `config` is none.
     """
+    if config is not None and not isinstance(config, CostTrackerConfig):
+        raise ConfigError(f"cost_tracker is a {type(config).__name__}; expected a CostTrackerConfig")
     if config is None:
         return CostTrackerConfig.tracking_only() if track_cost else CostTrackerConfig.disabled()
     if track_cost and not config.enabled:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+from flexllm_core.errors import ConfigError
 from flexllm_providers.http import Transport
 from flexllm_providers.transport.h1 import H1Transport
 from flexllm_providers.transport.h1_response import MAX_BODY
@@ -46,6 +47,19 @@ def create_transport(
     if proxy:
         return _over_httpx(None, proxy, verify, max_response_bytes)
     return H1Transport(verify=verify, max_response_bytes=max_response_bytes)
+
+
+def check_transport(transport: object) -> None:
+    """Refuse what cannot be a transport, when a client is made and not with its first request.
+
+    Raises:
+        ConfigError: It is none; None is no transport and so none to refuse.
+    """
+    if transport is None or hasattr(transport, "handle_async_request"):
+        return
+    if not hasattr(transport, "send") or hasattr(transport, "build_request"):  # httpx's clients have both
+        found = type(transport).__name__
+        raise ConfigError(f"transport is a {found}; expected a Transport or an httpx.AsyncBaseTransport")
 
 
 def _over_httpx(
