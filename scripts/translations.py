@@ -52,7 +52,7 @@ ERRORS_OF = (
 
 TEXTS_OF = (
     "flexllm_batch.planning.canary", "flexllm_batch.cache.inspect", "flexllm_cli.endpoint_check",
-    "flexllm_cli.plan_report", "flexllm_core.config",
+    "flexllm_cli.plan_report", "flexllm_cli.chat.commands", "flexllm_core.config",
     "flexllm_core.options", "flexllm_core.resolve", "flexllm_providers.transport.errors",
 )  # fmt: skip
 """Modules in which every text of several words is a message."""
@@ -106,6 +106,14 @@ ELSEWHERE = (
     "{known} ({estimated} of it estimated)",
     "{known} + {count} rows of unknown cost",
     "the key {name} stands twice",
+    "{cost} for {count} answers",
+    "{cost} of it estimated ({count} answers without usage)",
+    "{count} answers of unknown cost not in it",
+    "{count} from the cache, which saved {cost}",
+    # Providers to choose from.
+    "vLLM or SGLang on this machine",
+    "Ollama on this machine",
+    "another server that speaks OpenAI's API",
     "budget: {text}",
     "budget: {share} is used: {amounts}",
     "{spent} spent and {reserved} reserved of {limit}",

@@ -41,7 +41,7 @@ def test_a_talk_at_a_terminal(chat, mock, cli):
     terminal = chat()
     for text in ("first question", "second question"):
         terminal.sendline(text)
-        terminal.expect("session \\$")
+        terminal.expect("session cost unknown")
         terminal.expect(READY)
     terminal.sendline("/usage")
     terminal.expect("for 2 answers")
@@ -51,6 +51,31 @@ def test_a_talk_at_a_terminal(chat, mock, cli):
     assert "first question" in history.read_text()
     assert stat.S_IMODE(history.stat().st_mode) == 0o600
     assert stat.S_IMODE(history.parent.stat().st_mode) == 0o700
+
+
+def test_a_chat_in_chinese(spawn, cli, mock):
+    """Greeting, help, errors with their remedy, and what the answers and the session cost."""
+    folder = cli.home / ".flexllm"
+    folder.mkdir(mode=0o700)
+    (folder / "config.yaml").write_text(
+        f"models: [{{id: m, base_url: '{mock.base_url}', price: {{input: 1000, output: 0}}}}]\n"
+    )
+    terminal = spawn("chat", env={"FLEXLLM_LANG": "zh_CN"})
+    for text, shown in (
+        ("", "m · /help 显示命令"),
+        ("hi", "输出 [0-9]+ · .*首 token .* · 本次会话 \\$0.00[1-9]"),
+        ("/help", "重问上一个问题"),
+        ("/usage", "1 个回答共 \\$0.00"),
+        ("/hepl", "错误: 没有命令 /hepl"),
+        ("/model nosuch", "错误: 未知模型 'nosuch'.*\r\n解决办法: 运行 `flexllm init`"),
+        ("/load /nosuch", "错误: /nosuch: 没有此文件"),
+    ):
+        if text:
+            terminal.sendline(text)
+        terminal.expect(shown)
+        terminal.expect(READY)
+    terminal.sendeof()
+    terminal.expect(pexpect.EOF)
 
 
 def test_ctrl_c_stops_the_answer_and_not_the_program(chat, start_mock, tmp_path):

@@ -65,6 +65,27 @@ def test_enter_takes_the_vendors_own(spawn, path):
     assert entry(path)["base_url"] == "https://api.openai.com/v1"
 
 
+def test_a_base_url_that_is_none_is_asked_for_again(spawn, path):
+    """At once, not when all is answered."""
+    terminal = spawn("init")
+    terminal.expect("Provider")
+    terminal.sendline("10")
+    for url in ("host/v1", "http://host/v1"):
+        terminal.expect("Base URL: ")
+        terminal.sendline(url)
+        if url == "host/v1":
+            terminal.expect("a URL that starts with http:// or https://, please")
+    terminal.expect("Model: ")
+    terminal.sendline("m")
+    terminal.expect("API key")
+    terminal.waitnoecho()
+    terminal.sendline("")
+    terminal.expect("call it")
+    terminal.sendline("")
+    terminal.expect(pexpect.EOF)
+    assert entry(path)["base_url"] == "http://host/v1"
+
+
 def test_ctrl_c_writes_nothing(spawn, path):
     """Whatever was answered before."""
     terminal = spawn("init")
@@ -72,6 +93,7 @@ def test_ctrl_c_writes_nothing(spawn, path):
     terminal.sendline("2")
     terminal.expect("Base URL")
     terminal.sendintr()
+    terminal.expect("\r\n[^\r\n]*error: aborted; nothing was done")  # on a line of its own
     terminal.expect(pexpect.EOF)
     terminal.close()
     assert terminal.exitstatus in (1, 130)

@@ -83,16 +83,24 @@ def usage_line(result: ChatCompletionResult) -> str:
     """What an answer took: tokens, cost and times; only what is known."""
     facts = []
     if usage := result.usage:
-        cached = _("{count} cached").format(count=f"{usage.cached_tokens:,}") if usage.cached_tokens else ""
-        facts.append(_with_detail(_("{count} tokens in").format(count=f"{usage.prompt_tokens:,}"), cached))
-        thinking = _("{count} thinking").format(count=f"{usage.reasoning_tokens:,}") if usage.reasoning_tokens else ""
-        facts.append(_with_detail(_("{count} out").format(count=f"{usage.completion_tokens:,}"), thinking))
+        facts.append(
+            tokens_text(usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens, usage.reasoning_tokens)
+        )
     facts.append(f"${result.cost:.6f}" if result.cost is not None else _("cost unknown"))
     if result.time_to_first_token is not None:
         facts.append(_("first token {seconds} s").format(seconds=f"{result.time_to_first_token:.2f}"))
     if result.latency is not None:
         facts.append(f"{result.latency:.2f} s")
     return " · ".join(facts)
+
+
+def tokens_text(prompt: int, cached: int, completion: int, reasoning: int) -> str:
+    """Tokens in and out, with those that were cached or thought where there are such."""
+    read = _("{count} tokens in").format(count=f"{prompt:,}")
+    written = _("{count} out").format(count=f"{completion:,}")
+    from_cache = _("{count} cached").format(count=f"{cached:,}") if cached else ""
+    thought = _("{count} thinking").format(count=f"{reasoning:,}") if reasoning else ""
+    return f"{_with_detail(read, from_cache)} · {_with_detail(written, thought)}"
 
 
 def _with_detail(text: str, detail: str) -> str:

@@ -38,8 +38,12 @@ class ErrorReport:
     def show(self) -> None:
         """Write it to standard error."""
         if not self.tell_programs():
-            sys.stderr.write(self.for_people() + "\n")
-            sys.stderr.flush()
+            self.tell_people()
+
+    def tell_people(self) -> None:
+        """Write the line, and that of the remedy, to standard error."""
+        sys.stderr.write(self.for_people() + "\n")
+        sys.stderr.flush()
 
     def tell_programs(self) -> bool:
         """Write the object to standard error, unless a person reads it; whether it was written."""

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+from flexllm_cli.i18n import gettext as _
+
 COMMANDS = {
     "/help": ("", "show these commands"),
     "/model": ("[NAME]", "talk to another model, or show which there are"),
@@ -47,13 +49,13 @@ def parse_command(message: str) -> Command | None:
 
 def help_lines() -> list[str]:
     """The commands, and how several lines are typed."""
-    usages = {name: f"{name} {argument}".strip() for name, (argument, _) in COMMANDS.items()}
+    usages = {name: f"{name} {argument}".strip() for name, (argument, _what) in COMMANDS.items()}
     width = max(map(len, usages.values()))
-    lines = [f"  {usages[name]:<{width}}  {what}" for name, (_, what) in COMMANDS.items()]
+    lines = [f"  {usages[name]:<{width}}  {_(what)}" for name, (_argument, what) in COMMANDS.items()]
     return [
         *lines,
-        'Several lines: end a line in \\, or write them between """ and """; pasted lines are one message.',
-        "Ctrl-C stops the answer; what has come of it is kept.",
+        _('Several lines: end a line in \\, or write them between """ and """; pasted lines are one message.'),
+        _("Ctrl-C stops the answer; what has come of it is kept."),
     ]
 
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
 from flexllm_batch.cost.metered import CostReport
-from flexllm_cli.answer_view import AnswerView, dimmed, show_stream, usage_line, warn_of_end
+from flexllm_cli.answer_view import AnswerView, dimmed, show_stream, tokens_text, usage_line, warn_of_end
 from flexllm_cli.chat.commands import Command, help_lines, unknown_command
 from flexllm_cli.chat.conversation import Conversation, read_conversation, save_text
 from flexllm_cli.connection import Connection
+from flexllm_cli.error_report import report_of
 from flexllm_cli.event_loop import loop_factory
+from flexllm_cli.i18n import gettext as _
+from flexllm_cli.i18n import translate_message
 from flexllm_cli.terminal import say
 from flexllm_core.errors import FlexLLMError, InputError
 from flexllm_core.options import ChatOptions
@@ -57,7 +61,7 @@ class ChatSession:
         self._runner.__enter__()
         self._switch(None)
         if self._interactive:
-            dimmed(f"{self.model_name} · /help shows the commands, Ctrl-D leaves")
+            dimmed(_("{model} · /help shows the commands, Ctrl-D leaves").format(model=self.model_name))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -69,7 +73,7 @@ class ChatSession:
         """What the user calls the model that is talked to."""
         first, *others = self.client.endpoints
         if others:
-            return f"{self.client.model} at {len(others) + 1} endpoints"
+            return _("{model} at {count} endpoints").format(model=self.client.model, count=len(others) + 1)
         return first.name or first.model or first.label
 
     def _switch(self, name: str | None) -> None:
@@ -97,7 +101,7 @@ class ChatSession:
         except (FlexLLMError, OSError) as error:
             if not self._interactive:
                 raise
-            say(f"error: {error}")
+            self._show(error)
         else:
             self._keep(result, view.text)
 
@@ -121,7 +125,13 @@ class ChatSession:
         self.costs.add(result)
         warn_of_end(result)
         if self._interactive:
-            dimmed(f"{usage_line(result)} · session ${self.costs.total_cost:.4f}")
+            dimmed(f"{usage_line(result)} · {_('session {cost}').format(cost=self._session_cost())}")
+
+    def _session_cost(self) -> str:
+        known, unknown = f"${self.costs.total_cost:.4f}", self.costs.unknown_count
+        if unknown and not self.costs.total_cost:
+            return _("cost unknown")
+        return _("{known} + {count} of unknown cost").format(known=known, count=unknown) if unknown else known
 
     def run(self, command: Command) -> None:
         """Do what a command says; `/exit` is not for this method.
@@ -134,18 +144,23 @@ class ChatSession:
         except (FlexLLMError, OSError) as error:
             if not self._interactive:
                 raise
-            say(f"error: {error}")
+            self._show(error)
+
+    def _show(self, error: Exception) -> None:
+        """Say what went wrong, and what to do about it where it is no slip of the pen."""
+        report = report_of(error)
+        (replace(report, suggestion="") if isinstance(error, InputError) else report).tell_people()
 
     def _run(self, command: Command) -> None:
         actions: dict[str, Callable[[str], None]] = {
-            "/help": lambda _: say("\n".join(help_lines())),
+            "/help": lambda _argument: say("\n".join(help_lines())),
             "/model": self._set_model,
             "/system": self._set_system,
             "/clear": self._clear,
             "/save": self._save,
             "/load": self._load,
             "/retry": self._retry,
-            "/usage": lambda _: self.show_usage(),
+            "/usage": lambda _argument: self.show_usage(),
         }
         action = actions.get(command.name)
         if action is None:
@@ -165,7 +180,7 @@ class ChatSession:
             self.conversation.system = None if text == "-" else text
         say(f"the system prompt is: {self.conversation.system}" if self.conversation.system else "no system prompt")
 
-    def _clear(self, _: str) -> None:
+    def _clear(self, _argument: str) -> None:
         self.conversation.clear()
         say("the conversation is forgotten")
 
@@ -179,7 +194,7 @@ class ChatSession:
         self.conversation = read_conversation(path)
         say(f"loaded {len(self.conversation.messages)} messages from {path}")
 
-    def _retry(self, _: str) -> None:
+    def _retry(self, _argument: str) -> None:
         if not self.conversation.take_back():
             raise InputError("there is nothing to ask again")
         self._answer()
@@ -187,11 +202,9 @@ class ChatSession:
     def show_usage(self) -> None:
         """Say what the session took."""
         costs = self.costs
-        cached = f" ({costs.cached_tokens:,} cached)" if costs.cached_tokens else ""
-        thinking = f" ({costs.reasoning_tokens:,} thinking)" if costs.reasoning_tokens else ""
-        say(
-            f"{costs.prompt_tokens:,} tokens in{cached} · {costs.completion_tokens:,} out{thinking} · {costs.summary()}"
-        )
+        tokens = tokens_text(costs.prompt_tokens, costs.cached_tokens, costs.completion_tokens, costs.reasoning_tokens)
+        cost = "; ".join(map(translate_message, costs.summary().split("; ")))
+        say(f"{tokens} · {cost}")
         if self.stopped:
             say(f"{self.stopped} stopped answers are not in it: nobody said what they took")
 

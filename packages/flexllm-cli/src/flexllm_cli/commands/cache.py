@@ -11,6 +11,7 @@ import typer
 from flexllm_cli import options
 from flexllm_cli.i18n import gettext as _
 from flexllm_cli.i18n import translate_message
+from flexllm_cli.prompts import confirm
 from flexllm_cli.table import aligned
 from flexllm_cli.terminal import say, write_result
 
@@ -77,7 +78,7 @@ def clear(
             return
         if not yes:
             question = _("Delete {count} answers of {folder}?").format(count=len(cache), folder=where.directory)
-            typer.confirm(question, abort=True, err=True)
+            confirm(question)
         say(f"{cache.clear()} answers were deleted")
 
 

@@ -10,6 +10,7 @@ import typer
 
 from flexllm_cli import options
 from flexllm_cli.i18n import gettext as _
+from flexllm_cli.prompts import ask
 from flexllm_cli.terminal import say
 
 if TYPE_CHECKING:
@@ -85,17 +86,16 @@ def _ask() -> Entry:
 
     names = list(VENDORS)
     for number, vendor in enumerate(VENDORS.values(), 1):
-        say(f"{number:>3}  {vendor.label}")
+        say(f"{number:>3}  {_(vendor.label)}")
     vendor = VENDORS[names[_ask_number(_("Provider"), len(names)) - 1]]
-    base_url = _ask_text(_("Base URL"), vendor.base_url)
+    base_url = _ask_url(vendor.base_url)
     model = _ask_text(_("Model"), vendor.model)
     default = _default_key(vendor)
-    typed: str = typer.prompt(
+    typed = ask(
         _("API key, hidden, or {example} for a variable (Enter: {default})").format(example="${NAME}", default=default),
         default="",
         hide_input=True,
         show_default=False,
-        err=True,
     )
     return Entry(model, _ask_text(_("What do you call it"), model), vendor.provider, base_url, typed.strip() or default)
 
@@ -108,9 +108,14 @@ def _ask_number(question: str, most: int) -> int:
         say(f"a number from 1 to {most}, please")
 
 
+def _ask_url(default: str) -> str:
+    while not (answer := _ask_text(_("Base URL"), default)).startswith(("http://", "https://")):
+        say("a URL that starts with http:// or https://, please")
+    return answer
+
+
 def _ask_text(question: str, default: str) -> str:
-    answer: str = typer.prompt(question, default=default or None, err=True)
-    return answer.strip()
+    return ask(question, default=default or None).strip()
 
 
 def _default_key(vendor: Vendor) -> str:
