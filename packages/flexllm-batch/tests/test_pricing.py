@@ -227,6 +227,29 @@ def test_the_worst_cost_is_never_below_a_cost() -> None:
     assert rates(request=Decimal(1)).worst_cost(0, 0, any_kind=False) == 1
 
 
+@pytest.mark.parametrize("any_kind", [False, True])
+def test_the_worst_cost_by_the_input_alone_is_the_same(any_kind: bool) -> None:
+    """What a run works out once for all its rows is what each of them would work out; not where input has tiers."""
+    plain = rates(audio=Decimal(9), reasoning=Decimal(3), request=Decimal(5))
+    line = plain.worst_line(7)
+    assert line is not None
+    for tokens in (0, 1, 1000):
+        assert tokens * line[any_kind] + line[2] == plain.worst_cost(tokens, 7, any_kind=any_kind)
+    assert rates(tiers=((100, rates(input=Decimal(8))),)).worst_line(7) is None
+
+
+def test_only_rates_that_never_change_are_kept_for_a_run() -> None:
+    """The user's own price lasts; one that is dearer at some hours is asked for at each call."""
+    own = Pricer(Price(input=1, output=2), "http://localhost:1/v1")
+    assert own.lasting_worst_rates("m") == own.worst_rates("m")
+    changing = Pricer(None, "https://api.deepseek.com/v1")
+    lasting = {model: changing.lasting_worst_rates(model) for model in ("deepseek-chat", "gpt-4o", None)}
+    assert lasting["gpt-4o"] is lasting[None] is None
+    found = genai_table.look_up("deepseek-chat", "https://api.deepseek.com/v1")
+    assert found is not None
+    assert (lasting["deepseek-chat"] is None) == found[1]
+
+
 def test_the_highest_of_several_rates_is_taken_for_each_kind() -> None:
     """Also where only some have one."""
     found = highest(rates(output=Decimal(9), audio=Decimal(3)), rates(input=Decimal(5)))

@@ -67,7 +67,7 @@ class BatchSettings:
         return ChatRequest(
             record.messages,
             record.model or self.model,
-            self._params(record),
+            self._params(record) if record.params else self.params,
             extra_headers=self.extra_headers,
             sample=record.sample or self.sample,
             skip_cache=self.skip_cache,

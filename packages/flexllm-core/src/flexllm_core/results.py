@@ -53,20 +53,16 @@ class Usage:
             "completion_tokens": self.completion_tokens,
             "total_tokens": self.total_tokens,
         }
-        if not self._has_details():
-            return out
+        if not (
+            self.cached_tokens or self.cache_write_tokens or self.reasoning_tokens
+            or self.cache_write_1h_tokens or self.audio_tokens or self.output_audio_tokens
+        ):  # fmt: skip
+            return out  # as most answers' do; to look at each by its name takes longer than all the rest
         for name in _DETAILS:
             value: int = getattr(self, name)
             if value:
                 out[name] = value
         return out
-
-    def _has_details(self) -> bool:
-        """Most answers have none; to look at each by its name takes longer than all the rest of `to_dict`."""
-        return bool(
-            self.cached_tokens or self.cache_write_tokens or self.reasoning_tokens
-            or self.cache_write_1h_tokens or self.audio_tokens or self.output_audio_tokens
-        )  # fmt: skip
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(

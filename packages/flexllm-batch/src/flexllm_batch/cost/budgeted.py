@@ -25,7 +25,10 @@ from flexllm_core.results import ChatCompletionResult, StreamEvent
 
 @dataclass(frozen=True, slots=True)
 class _Terms:
-    """What decides the price and the size of calls beside their messages."""
+    """What decides the price and the size of calls beside their messages.
+
+    `line`, where there is one, is what they cost at most by their input alone (`Rates.worst_line`).
+    """
 
     params: Mapping[str, Any]
     model: str | None
@@ -33,6 +36,7 @@ class _Terms:
     limit: int | None
     choices: int
     bound: InputBound
+    line: tuple[Decimal, Decimal, Decimal] | None
 
 
 class Budgeted(ModelWrapper):
@@ -132,18 +136,25 @@ class Budgeted(ModelWrapper):
         if last is not None and last.params is request.params and last.model == request.model:
             return last
         choices = request.params.get("n", 1)
+        context, limit = price_context(request), self._output_limit(request)
+        rates = self.pricer.lasting_worst_rates(request.model or self._model, context)
         self._last = terms = _Terms(
             params=request.params,
             model=request.model,
-            context=price_context(request),
-            limit=self._output_limit(request),
+            context=context,
+            limit=limit,
             choices=choices if type(choices) is int and choices > 0 else 1,
             bound=params_bound(request.params),
+            line=rates.worst_line(limit) if rates is not None and limit is not None else None,
         )
         return terms
 
     def _worst_cost(self, request: ChatRequest, terms: _Terms) -> Decimal:
         """The most that one attempt may cost; 0 if its price is unknown and that is ignored."""
+        if terms.line is not None:
+            tokens, any_kind = messages_bound(request.messages, terms.bound)
+            text, every, rest = terms.line
+            return tokens * (every if any_kind else text) + rest
         rates = self.pricer.worst_rates(request.model or self._model, terms.context)
         if rates is None:
             self.check_price(request.model, terms.context)

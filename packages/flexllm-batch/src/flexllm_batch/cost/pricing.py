@@ -100,11 +100,18 @@ class Pricer:
         """The highest rates that calls to a model may have, at whatever time of the day."""
         return self._own or (self._find(model, context).worst if model else None)
 
+    def lasting_worst_rates(self, model: str | None, context: Context = ()) -> Rates | None:
+        """The same if they are the same at all times; None if they are not, or unknown."""
+        if self._own is not None or not model:
+            return self._own
+        known = self._find(model, context)
+        return known.worst if known.until == inf else None
+
     def cost(
         self, asked: str | None, answered: str | None, usage: Usage, context: Context = ()
     ) -> tuple[Decimal, str] | None:
         """Cost and source of a call to the model `asked` that the model `answered`; None when unknown."""
-        rates = self.rates(answered, context) or self.rates(asked, context)
+        rates = self._own or self.rates(answered, context) or self.rates(asked, context)
         return (rates.cost(usage), rates.source) if rates is not None else None
 
     def cost_of(self, request: ChatRequest, result: ChatCompletionResult) -> tuple[Decimal, str] | None:

@@ -109,6 +109,16 @@ class Rates:
         cost = input_tokens * (every if any_kind else text) + output_tokens * output
         return cost + request if request else cost
 
+    def worst_line(self, output_tokens: int) -> tuple[Decimal, Decimal, Decimal] | None:
+        """`worst_cost` by the input alone: US dollars for a token of text, for one of any kind, and for all the rest.
+
+        None if the rates depend on how much input there is.
+        """
+        if self.tiers:
+            return None
+        text, every, output, request = self._worst_steps[0][1]
+        return text, every, output_tokens * output + request
+
     @cached_property
     def _worst_steps(self) -> tuple[tuple[int, _Worst], ...]:
         """From so many input tokens on: the highest rates that a call may have."""
