@@ -20,7 +20,7 @@ logger = logging.getLogger("flexllm")
 
 DATABASE = "cache.db"
 _KEYS_AT_ONCE = 500  # SQLite of old takes 999 values in a statement
-_ROWS_AT_ONCE = 100
+_ROWS_AT_ONCE = 400
 
 SMALL = 16 * 1024
 """Bytes of a value that is read together with others: a few hundred of them take some MB of memory."""
