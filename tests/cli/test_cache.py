@@ -120,6 +120,20 @@ def test_why_says_why(cli, files, start_mock):
     assert (missing.returncode, "there is no row 7" in missing.stderr) == (2, True)
 
 
+def test_why_knows_every_endpoint_of_a_batch(cli, files, start_mock, tmp_path):
+    """An answer of any of them counts, also if the first of them did not give it."""
+    first, second = start_mock(), start_mock()
+    files.write_input([{"q": "x"}])
+    assert batch(cli, files, second, "--cache").returncode == 0
+    config = tmp_path / "pool.yaml"
+    urls = "\n".join(f"      - base_url: {mock.base_url}" for mock in (first, second))
+    config.write_text(f"models:\n  - id: m\n    name: m\n    api_key: k\n    endpoints:\n{urls}\n")
+    done = cli("cache", "why", 0, files.output, "-m", "m", "--config", config)
+    assert "hit: its answer was stored" in done.stdout
+    alone = cli("cache", "why", 0, files.output, "-m", "m", "--base-url", first.base_url)
+    assert "is not there" in alone.stdout
+
+
 def test_a_cache_that_cannot_be_used_is_a_clear_error(cli, tmp_path):
     """A folder in the place of the database is named; no traceback."""
     (tmp_path / "kept" / "cache.db").mkdir(parents=True)

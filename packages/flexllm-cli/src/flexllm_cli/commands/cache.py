@@ -107,7 +107,7 @@ def why(
 ) -> None:
     """Say whether a row would be answered from the cache now, and why or why not.
 
-    The endpoint is found as `flexllm batch` finds it. Example: flexllm cache why 17 out.jsonl -m gpt-4
+    The endpoints are found as `flexllm batch` finds them. Example: flexllm cache why 17 out.jsonl -m gpt-4
     """
     from flexllm_batch.cache import inspect
     from flexllm_batch.cache.key import endpoint_identity
@@ -116,11 +116,12 @@ def why(
 
     where = _config(folder, config)
     line = _line(output, row)
-    with connect(config_path=config, model=model, base_url=base_url) as connection:
-        identity = endpoint_identity(ProviderClient(connection.endpoint))
+    with connect(config_path=config, model=model, base_url=base_url, endpoints="batch") as connection:
+        endpoints = (connection.endpoint, *connection.others)
+        identities = [endpoint_identity(ProviderClient(endpoint)) for endpoint in endpoints]
         ttl = connection.batch.cache_ttl if cache_ttl is None else cache_ttl
     with inspect.opened(where.directory, where.max_size) as cache:
-        entry = inspect.find_entry(cache, str(line.get("key", "")), [identity])
+        entry = inspect.find_entry(cache, str(line.get("key", "")), identities)
     print(translate_message(f"row {row}: {inspect.why(line, entry, ttl, time.time())}"))  # noqa: T201 - the result
 
 
