@@ -326,6 +326,5 @@ class Batch:
 def _bad_rows_error(plan: Plan) -> InputError:
     first = plan.bad_rows[0]
     more = f" (and {plan.bad - 1} more bad rows)" if plan.bad > 1 else ""
-    return InputError(
-        f"{first}{more}; nothing was sent. --on-bad-row skip leaves such rows out, record writes them as errors"
-    )
+    ways = "on_bad_row='skip' (--on-bad-row skip) leaves such rows out, 'record' writes them as errors"
+    return InputError(f"{first}{more}; nothing was sent. {ways}")

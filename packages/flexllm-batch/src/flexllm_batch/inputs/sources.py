@@ -142,6 +142,9 @@ def read_records(source: RowSource, shape: RowShape, limit: int | None = None) -
             record.line = line
         except InputError as error:
             metadata = dict(row) if isinstance(row, dict) and unwritable(row, source.name, line) is None else {}
-            problem = InputError(str(error), source=source.name, line=line)
+            if isinstance(source, MessageLists):  # rows of Python have an index, and no line
+                problem = InputError(f"item {index}: {error}")
+            else:
+                problem = InputError(str(error), source=source.name, line=line)
             record = Record(index, [], metadata=metadata, error=problem)
         yield record
