@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from contextlib import contextmanager
+from importlib.metadata import version
 
 import pytest
 
@@ -104,8 +105,7 @@ def test_files_that_cannot_be_written(capsys, tmp_path):
     assert main(["--port", "0", "--ready-file", missing]) == 1
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err.count("\n") == 1
-    assert str(tmp_path / "no") in captured.err
+    assert captured.err == f"flexllm-mock: cannot write the ready file {missing}: No such file or directory\n"
 
 
 @pytest.mark.parametrize(
@@ -118,6 +118,49 @@ def test_wrong_options_exit_with_2(capsys, options):
         main(options)
     assert left.value.code == 2
     assert "flexllm-mock: error:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "hint"),
+    [("vredict", "did you mean verdict?"), ("serve", "there are fixtures, lint, record, replay, verdict")],
+)
+def test_unknown_commands_are_named(capsys, command, hint):
+    """A command that does not exist is said to be one, with what was meant."""
+    with pytest.raises(SystemExit) as left:
+        main([command, "http://127.0.0.1:1"])
+    assert left.value.code == 2
+    assert f"there is no command '{command}'; {hint}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [[], ["replay"]])
+def test_version(capsys, command):
+    """The version is told on stdout."""
+    with pytest.raises(SystemExit) as left:
+        main([*command, "--version"])
+    assert not left.value.code
+    assert capsys.readouterr().out == f"flexllm-mock {version('flexllm-mock')}\n"
+
+
+@pytest.mark.parametrize("command", [[], ["record", "--upstream", "http://127.0.0.1:1", "--out", "out.jsonl"]])
+def test_old_ready_file_is_forgotten(capsys, tmp_path, command):
+    """A server that cannot start leaves no ready file of an earlier one behind, for which somebody might wait."""
+    ready = tmp_path / "ready.json"
+    ready.write_text("{}")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert main([*command, "--port", port, "--ready-file", str(ready)]) == 1
+    assert "is taken" in capsys.readouterr().err
+    assert not ready.exists()
+
+
+def test_reader_of_the_verdict_may_leave(client):
+    """Output that nobody reads to its end is no error."""
+    command = [*COMMAND, "verdict", client.server.url, "--json"]
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write) as output:
+        done = subprocess.run(command, stdout=output, stderr=subprocess.PIPE, text=True, timeout=20)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_signal_before_the_start_ends_it_too():

@@ -69,6 +69,9 @@ def test_files_that_cannot_be_used(tmp_path, capsys):
     """Exit with 1 and one line."""
     assert main(["replay", os.fspath(tmp_path / "none"), "--port", "0"]) == 1
     assert "none: No such file" in capsys.readouterr().err
+    (tmp_path / "other").write_text("{}\n\n")
+    assert main(["replay", os.fspath(tmp_path / "other"), "--port", "0"]) == 1
+    assert "other:1: not a line of a recording: 'format' is missing" in capsys.readouterr().err
     assert main(["record", "--upstream", "http://x", "--out", os.fspath(tmp_path), "--port", "0"]) == 1
     assert "cannot write" in capsys.readouterr().err
     assert main(["--fixtures", os.fspath(tmp_path / "none.json"), "--port", "0"]) == 1

@@ -7,12 +7,13 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 
 from flexllm_mock.config import API_KEY_VARIABLE, MockConfig
 from flexllm_mock.physics.options import add_simulation_options, simulation_options
-from flexllm_mock.serving import Signals, fail, serve
+from flexllm_mock.serving import Signals, fail, forget_ready_file, serve, show
 from flexllm_mock.verdict.options import add_fail_on, conclude
 
 SUBCOMMANDS = {
@@ -36,6 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         subcommand: Callable[[Sequence[str]], int] = import_module(SUBCOMMANDS[arguments[0]]).main
         return subcommand(arguments[1:])
     parser = build_parser()
+    if arguments and not arguments[0].startswith("-"):
+        near = get_close_matches(arguments[0], SUBCOMMANDS, 1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(SUBCOMMANDS)}"
+        parser.error(f"there is no command {arguments[0]!r}; {hint}")
     return run(parser, parser.parse_args(arguments))
 
 
@@ -57,6 +62,7 @@ def _run(config: MockConfig, options: argparse.Namespace, signals: Signals) -> i
     from flexllm_mock.recording.recording import RecordingError
     from flexllm_mock.server import cannot_listen
 
+    forget_ready_file(options.ready_file)
     try:
         listener = listen(config.host, config.port)
     except OSError as error:
@@ -115,8 +121,19 @@ def build_parser() -> argparse.ArgumentParser:
     add("--log-file", type=Path, metavar="FILE", help="append one JSON line per request to FILE")
     add("--verdict", action="store_true", help="at the end print a verdict on the client; exit with 3 if it failed")
     add_fail_on(parser)
+    add("--version", action=_ShowVersion, nargs=0, help="print the version and exit")
     add("--quiet", action="store_true", help="write nothing to stderr but errors")
     return parser
+
+
+class _ShowVersion(argparse.Action):
+    """Prints the version, which takes time to find, only when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        show(f"flexllm-mock {version('flexllm-mock')}")
+        parser.exit()
 
 
 def _token_range(text: str) -> tuple[int, int]:

@@ -6,6 +6,8 @@ It is imported in every test run where this package is installed, so it loads no
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
@@ -46,7 +48,7 @@ def flexllm_mock_session(
     flexllm_mock_options: Mapping[str, Any], request: pytest.FixtureRequest
 ) -> Iterator[MockServer]:
     """Yield the mock server of the test run (with pytest-xdist, of the worker); it is reset before each test."""
-    with _server_of(flexllm_mock_options) as server:
+    with _started(flexllm_mock_options) as server:
         request.config.stash[_SESSION_SERVER] = server
         yield server
         del request.config.stash[_SESSION_SERVER]
@@ -75,7 +77,7 @@ def flexllm_mock(flexllm_mock_options: Mapping[str, Any], request: pytest.Fixtur
     """Yield a fresh mock server on a free port of 127.0.0.1, with the options of the marker `flexllm_mock`."""
     options = {**flexllm_mock_options, **_marked(request.node)}
     options.pop("verdict", None)
-    with _server_of(options) as server:
+    with _started(options) as server:
         request.node.stash[_TEST_SERVER] = server
         yield server
 
@@ -113,10 +115,13 @@ def _check(item: pytest.Item, limits: Any) -> None:
         pytest.fail(f"{MARKER}: verdict must be True or a dict of limits by rule, not {limits!r}", pytrace=False)
     if server is None:
         pytest.fail(f"{MARKER}: the test asks for a verdict but uses no mock server", pytrace=False)
+    problem = ""
     try:
         server.verdict().check(**limits)
-    except (AssertionError, ValueError) as problem:
-        pytest.fail(str(problem), pytrace=False)
+    except (AssertionError, ValueError) as error:
+        problem = str(error)
+    if problem:  # outside of the handler, or pytest shows it twice
+        pytest.fail(problem, pytrace=False)
 
 
 def _marked(item: pytest.Item) -> dict[str, Any]:
@@ -129,20 +134,37 @@ def _marked(item: pytest.Item) -> dict[str, Any]:
     return options
 
 
+@contextmanager
+def _started(options: Mapping[str, Any]) -> Iterator[MockServer]:
+    """Run a server with options that came from a marker or a fixture; what is wrong with them fails the test."""
+    from flexllm_mock.server import MockServerError
+
+    problem = ""
+    try:
+        server = _server_of(options)
+        server.start()
+    except (TypeError, ValueError, OSError, MockServerError) as error:
+        problem = str(error)
+    if problem:  # outside of the handler, or pytest shows it twice
+        pytest.fail(f"{MARKER}: {problem}", pytrace=False)
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
 def _server_of(options: Mapping[str, Any]) -> MockServer:
-    """Make a server of options that came from a marker or a fixture; what is wrong with them fails the test."""
     from flexllm_mock.config import MockOptions
     from flexllm_mock.faults.rules import FaultRule
     from flexllm_mock.server import MockServer
 
     rest = dict(options)
     faults = rest.pop("faults", ())
-    known = list(MockOptions.__annotations__)
+    known = ["faults", *MockOptions.__annotations__]
     for name in rest:
         if name not in known:
-            pytest.fail(f"{MARKER}: there is no option {name!r}; there are faults, {', '.join(known)}", pytrace=False)
-    try:
-        rules = [each if isinstance(each, FaultRule) else FaultRule.from_json(each) for each in faults]
-        return MockServer(faults=rules, **rest)
-    except (TypeError, ValueError) as problem:
-        pytest.fail(f"{MARKER}: {problem}", pytrace=False)
+            near = get_close_matches(name, known, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+            raise ValueError(f"there is no option {name!r}; {hint}")
+    rules = [each if isinstance(each, FaultRule) else FaultRule.from_json(each) for each in faults]
+    return MockServer(faults=rules, **rest)

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -34,7 +35,10 @@ def serve(
 
     def announce() -> None:
         if ready_file is not None:
-            _write_whole(ready_file, ready_line + "\n")
+            try:
+                _write_whole(ready_file, ready_line + "\n")
+            except OSError as error:
+                raise OSError(f"cannot write the ready file {ready_file}: {error.strerror or error}") from error
         print(ready_line, flush=True)  # noqa: T201 the command's output
         if not quiet:
             note(f"serving at {url}/v1, Ctrl+C stops")
@@ -48,6 +52,13 @@ def serve(
         runner.run(run())
     if not quiet:
         note(f"stopped after {app.log.stats().requests} requests")
+
+
+def forget_ready_file(file: Path | None) -> None:
+    """Remove the ready file of an earlier server, so that nobody takes this one for ready too soon."""
+    if file is not None and file.is_file() and not file.is_symlink():
+        with suppress(OSError):  # whoever may not remove it may not write it either, and is told then
+            file.unlink()
 
 
 class Signals:
@@ -82,6 +93,14 @@ def _write_whole(file: Path, text: str) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def show(text: str) -> None:
+    """Print the output of a command, as far as somebody reads it."""
+    try:
+        print(text, flush=True)  # noqa: T201 the command's output
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter tries again at its end
 
 
 def note(text: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from flexllm_mock.recording.upstream import Upstream
-from flexllm_mock.serving import Signals, fail, note, serve
+from flexllm_mock.serving import Signals, fail, forget_ready_file, note, serve
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -34,6 +34,7 @@ def _run(upstream: Upstream, options: argparse.Namespace, signals: Signals) -> i
     from flexllm_mock.recording.record_app import RecordApp
     from flexllm_mock.server import cannot_listen
 
+    forget_ready_file(options.ready_file)
     try:
         listener = listen(options.host, options.port)
     except OSError as error:

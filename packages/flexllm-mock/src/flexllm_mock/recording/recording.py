@@ -177,7 +177,8 @@ def read_recording(file: Path) -> list[Exchange]:
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             if number == len(lines):
                 continue  # whoever wrote it was killed
-            raise RecordingError(f"{file}:{number}: not a line of a recording: {error}") from None
+            problem = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+            raise RecordingError(f"{file}:{number}: not a line of a recording: {problem}") from None
     if not exchanges:
         raise RecordingError(f"{file}: nothing is recorded in it")
     return exchanges

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from flexllm_mock.config import API_KEY_VARIABLE
+from flexllm_mock.serving import show
 from flexllm_mock.verdict.options import add_fail_on, exit_code
 from flexllm_mock.verdict.verdict import only, verdict_from_json
 
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
         verdict = verdict_from_json(found)
     except (OSError, ValueError, http.client.HTTPException) as error:
         parser.exit(1, f"{parser.prog}: {options.url}: {_reason(error)}\n")
-    print(json.dumps(found) if options.json else verdict)  # noqa: T201 the command's output
+    show(json.dumps(found) if options.json else str(verdict))
     return exit_code(verdict)
 
 
