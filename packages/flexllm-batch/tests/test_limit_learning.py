@@ -6,7 +6,7 @@ import pytest
 
 from flexllm_batch.limits.admissions import Admissions
 from flexllm_batch.limits.advice import advised_rate
-from flexllm_batch.limits.climb import growth, is_held
+from flexllm_batch.limits.climb import confirmed_hold, growth, is_held
 from flexllm_batch.limits.concurrency import FIRST_LIMIT, AdaptiveLimit
 from flexllm_batch.limits.learner import speaks_of_tokens
 from flexllm_batch.limits.outage import Outage
@@ -81,6 +81,13 @@ def test_a_cut_limit_is_held_first() -> None:
     assert not is_held(31.0, 1)
     assert growth(0.0) == pytest.approx(0.01)
     assert growth(1e9) == pytest.approx(0.1)
+
+
+def test_a_low_limit_that_was_confirmed_is_held_longer() -> None:
+    """For 100 requests, at most 90 seconds; from 3.3 requests per second on as any other."""
+    assert confirmed_hold(10.0) is None
+    assert confirmed_hold(2.0) == 50.0
+    assert confirmed_hold(0.1) == 90.0
 
 
 def test_admissions_are_averaged_over_a_minute() -> None:

@@ -64,6 +64,32 @@ def test_a_hidden_rate_is_used_to_95_percent_and_1_percent_is_refused(
     assert refused < 0.01 * asked
 
 
+@pytest.mark.parametrize(("per_second", "most_refused"), [(1.0, 0.05), (2.0, 0.03), (3.0, 0.02)])
+@pytest.mark.parametrize("burst", [1 / 12, 1 / 6])
+def test_a_low_hidden_rate_is_found_for_a_few_more_refusals(
+    run_virtual: Any, seeded: Any, adaptive_client: Any, per_second: float, most_refused: float, burst: float
+) -> None:
+    """And when it is doubled, that is found out within two minutes."""
+    refused = asked = 0
+    for seed in range(3):
+        seeded(seed)
+        limit = BucketLimit(per_second * 60, burst=burst)
+        server = SimulatedServer(service=lognormal(1.0), limits=[limit], seed=seed)
+        model = adaptive_client(server, 50)
+
+        async def main(limit: BucketLimit = limit, model: Any = model) -> None:
+            asyncio.get_running_loop().call_at(900.0, setattr, limit, "per_minute", per_second * 120)
+            await keep_asking(model, 50, 1300.0)
+
+        run_virtual(main())
+        assert server.answers(60, 900) >= 0.95 * per_second * 840
+        assert server.answers(1020, 1280) >= 0.95 * 2 * per_second * 260
+        found = server.statuses(60, 900)
+        refused += found[429]
+        asked += found.total()
+    assert refused <= most_refused * asked
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_a_hidden_number_of_seats_is_used_and_hardly_ever_exceeded(
     run_virtual: Any, seeded: Any, adaptive_client: Any, seed: int

@@ -10,12 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from flexllm_batch.limits.admissions import MINUTE, Admissions
-from flexllm_batch.limits.climb import FAST_GROWTH, growth, is_held
+from flexllm_batch.limits.climb import FAST_GROWTH, confirmed_hold, growth, is_held
 
 _SMALL_CUT = 0.95
 _BELOW_MEASURED = 0.98
 _MEASURE_SECONDS = 1.0
 _MEASURE_REQUESTS = 8
+_LONGEST_MEASURE = 30.0
 _FORGOTTEN = 60.0  # seconds without having to wait for the rate
 _CYCLE = 20.0  # seconds of giving and refusing, from which on it may be a limit by the minute
 _BLACKOUT = 0.1
@@ -55,8 +56,8 @@ class LearnedRate:
     _measured: bool = False  # twice at least
     _paused: bool = False  # the server asked for a pause before
     _hold: float | None = None  # seconds after a cut; None: as usual
-    _refused: int = 0  # requests since the last cut
-    _lost: float = 0.0  # their work
+    _too_few: bool = False  # refusals go on, of too few requests to measure the limit
+    _lost: float = 0.0  # work refused since the last cut
     _work: float = 0.0  # of all requests sent
     _work_at_cut: float = 0.0
     _lost_ever: float = 0.0
@@ -106,7 +107,6 @@ class LearnedRate:
         self._interrupted |= pause
         if number <= self.cut_number:
             return
-        self._refused += 1
         self._lost += weight
         elapsed = now - self.since
         enough = elapsed >= _MEASURE_SECONDS and sent - self.cut_number >= _MEASURE_REQUESTS
@@ -116,8 +116,8 @@ class LearnedRate:
             self._end_climb(self._climb, now, sent)
         elif enough or (self._interrupted and elapsed >= _MEASURE_SECONDS):
             self._measure(now, sent)
-        elif self._refused == 1 and elapsed >= _MEASURE_SECONDS:
-            self._cut(now, sent, _SMALL_CUT * self.rate)
+        elif elapsed >= _MEASURE_SECONDS:
+            self._too_few = True
 
     def _admitted(self, now: float) -> float:
         """What was admitted per second since the last cut."""
@@ -138,7 +138,7 @@ class LearnedRate:
         """Measure from here on."""
         self.since, self.cut_number = now, sent
         self._work_at_cut = self._work
-        self._refused, self._lost = 0, 0.0
+        self._lost, self._too_few = 0.0, False
 
     def _measure(self, now: float, sent: int) -> None:
         """Refusals go on after a cut: what is admitted is the limit."""
@@ -167,6 +167,7 @@ class LearnedRate:
         if self._slack is not None and excess <= 1.3 * self._slack + 3 and self._trusted < _TRUSTED:
             self._trusted += 1
             self._cut(now, sent, climb.rate)
+            self._hold = confirmed_hold(self.rate)
         else:
             self._trusted = 0
             self._excess = excess
@@ -203,8 +204,13 @@ class LearnedRate:
     def _grow(self, now: float, number: int) -> None:
         assert self.rate is not None
         if self._climb is None:
-            held = now - self.since
-            if held < self._hold if self._hold is not None else is_held(held, number - self.cut_number):
+            held, requests = now - self.since, number - self.cut_number
+            if held < self._hold if self._hold is not None else is_held(held, requests):
+                return
+            if requests < _MEASURE_REQUESTS and held < _LONGEST_MEASURE:
+                return
+            if self._too_few:
+                self._measure(now, number)
                 return
             self._climb, self._grown_at = _Climb(now, self._work, self.rate), now
         else:

@@ -22,6 +22,8 @@ _OTHER_OVERLOADS = 0.25
 _SHARE_WEIGHT = 1 / 16
 _PEAK_SECONDS = 10.0
 _AFTER_OUTAGE = 2
+_MANY = 8
+"""Requests in flight from which on levels that differ by one are alike."""
 
 LONG_PAUSE = 1.0
 """Seconds of a pause that is more than the wait for the next request at some rate."""
@@ -151,9 +153,15 @@ class Learner:
             self.rate.refused(number, now, weight, sent=counts.sent, in_flight=counts.in_flight, pause=pause)
 
     def _same_level(self) -> bool:
-        """Whether the last refusals all came at one level of requests in flight, which a rate does not know of."""
+        """Whether the last refusals all came at one level of requests in flight, which a rate does not know of.
+
+        At a low rate few are in flight, and levels are alike by chance: there they must be the same.
+        """
         levels = self._levels
-        return len(levels) == levels.maxlen and max(levels) - min(levels) <= 1 + max(levels) // 20
+        if len(levels) < (levels.maxlen or 0):
+            return False
+        most = max(levels)
+        return most - min(levels) <= (1 + most // 20 if most >= _MANY else 0)
 
     def pause_ended(self, in_flight: int) -> None:
         """The pause that the server asked for is over: not all come at once."""
