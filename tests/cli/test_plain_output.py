@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
@@ -120,6 +121,54 @@ def test_standard_streams_that_are_closed(cli, files, closed):
     assert done.returncode == 0, done.stderr
     assert "internal fault" not in done.stderr
     assert [line["status"] for line in files.lines()] == ["success", "success"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "suggestion"),
+    [
+        (("batch", "{input}", "-o", "{input}", "-m", "mock"), 5, "choose another output"),
+        (("batch", "{input}", "-o", "{folder}", "-m", "mock"), 5, "choose another output"),
+        (("report", "{output}", "--html", "{output}"), 2, "choose another file"),
+        (
+            ("credits", "--vendor", "zzz", "-m", "m", "--base-url", "http://127.0.0.1:1/v1"),
+            2,
+            "give one of openrouter, ",
+        ),
+        (("init", "--provider", "zzz"), 2, "give one of openai, claude, "),
+    ],
+)
+def test_a_remedy_is_one_that_works(in_process, files, tmp_path, arguments, exit_code, suggestion):
+    """An input is not to be overwritten, and names that there are are named."""
+    files.write_input([{"q": "one"}])
+    files.output.write_text('{"index": 0, "output": "a", "status": "success"}\n')
+    places = {"input": files.input, "output": files.output, "folder": tmp_path}
+    code, _, err = in_process(*(argument.format(**places) for argument in arguments))
+    report = json.loads(err)
+    assert (code, report["exit_code"]) == (exit_code, exit_code)
+    assert report["suggestion"].startswith(suggestion)
+
+
+def test_a_page_in_no_folder(in_process, files, tmp_path):
+    """Is an error about the folder, not about a file that nobody named."""
+    files.output.write_text('{"index": 0, "output": "a", "status": "success"}\n')
+    code, _, err = in_process("report", files.output, "--html", tmp_path / "none" / "page.html")
+    assert code == 8
+    assert json.loads(err)["message"].endswith("page.html: the folder " + str(tmp_path / "none") + " does not exist")
+
+
+def test_values_are_refused_in_the_words_of_this_program_alone(in_process):
+    """No trace of how they are checked."""
+    code, _, err = in_process("ask", "Hello", "--format", "xml")
+    assert code == 2
+    assert "'xml' is not one of 'text', 'json'" in err
+    assert "Value error" not in err
+
+
+def test_a_home_that_is_no_folder_has_no_configuration(cli, tmp_path):
+    """What needs none works."""
+    home = tmp_path / "file"
+    home.touch()
+    assert cli("ask", "Hello", "-m", "mock", env={"HOME": str(home)}).returncode == 0
 
 
 def test_a_file_that_is_there_is_replaced_on_request_alone(in_process, config):

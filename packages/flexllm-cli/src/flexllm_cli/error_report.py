@@ -13,7 +13,7 @@ from flexllm_cli.i18n import translate_message
 from flexllm_core.visible import visible
 
 _USAGE = 2
-SEPARATORS = ("; run `flexllm ", ": pip install ", ": give ", "; see ")
+SEPARATORS = ("; run `flexllm ", ": pip install ", ": give ", "; see ", "; choose another ")
 """Where the messages of some errors go over to what to do; the remedy begins behind the first space."""
 
 
@@ -125,7 +125,8 @@ def _usage_report(error: Exception) -> ErrorReport | None:
         return None
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "flexllm"
-    message = translate_message(str(describe()))
+    # Where Typer checks values with pydantic, that says whose error it is.
+    message = translate_message(str(describe()).replace("Value error, ", ""))
     code = getattr(error, "exit_code", _USAGE)
     return ErrorReport("UsageError", message, code, False, _("see `{command} --help`").format(command=command))
 

@@ -24,9 +24,9 @@ def check_output_path(output: str | Path, inputs: list[Path]) -> Path:
     """
     path = Path(os.path.realpath(output))
     if path.is_dir():
-        raise JournalConflictError(f"{output} is a folder; expected a file to write")
+        raise JournalConflictError(f"{output} is a folder; choose another output")
     if path.exists() and not path.is_file():
-        raise JournalConflictError(f"{output} is not a regular file (a device or pipe); expected a file to write")
+        raise JournalConflictError(f"{output} is not a regular file (a device or pipe); choose another output")
     for source in inputs:
         for written in (path, *(path.with_name(path.name + suffix) for suffix in SIDE_FILES)):
             if written.exists() and source.exists() and written.samefile(source):

@@ -70,7 +70,7 @@ def _from_options(
 
     chosen = provider or ("other" if base_url else "openai")
     if chosen not in VENDORS:
-        raise ConfigError(f"--provider: {unknown_name_message('provider', chosen, VENDORS)}")
+        raise ConfigError(f"{unknown_name_message('provider', chosen, VENDORS)}: give one of {', '.join(VENDORS)}")
     vendor = VENDORS[chosen]
     model, base_url = model or vendor.model, base_url or vendor.base_url
     if not model:

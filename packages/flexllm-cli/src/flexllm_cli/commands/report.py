@@ -33,12 +33,14 @@ def report(
     from flexllm_cli.i18n import language, translate_message
     from flexllm_cli.summary_text import output_lines
     from flexllm_cli.terminal import say, write_result
-    from flexllm_core.errors import ConfigError
+    from flexllm_core.errors import ConfigError, JournalError
     from flexllm_core.visible import visible
 
     page_rows = PageRows(rows)
     if html is not None and html.exists() and html.samefile(output):
         raise ConfigError(f"--html {html} is the output itself; choose another file")
+    if html is not None and not html.parent.is_dir():
+        raise JournalError(f"{html}: the folder {html.parent} does not exist")
     summary = summarize_output(output, page_rows.add if html is not None else None)
     if html is not None:
         tag = language().replace("_", "-")

@@ -206,7 +206,7 @@ def _find_vendor(base_url: str, name: str | None, kind: object) -> Vendor:
 
 def _named_vendor(name: str, host: str) -> Vendor:
     if name not in _BY_NAME:
-        raise ConfigError(f"vendor: {unknown_name_message('vendor', name, _BY_NAME)}")
+        raise ConfigError(f"{unknown_name_message('vendor', name, _BY_NAME)}: give one of {', '.join(_BY_NAME)}")
     if not is_loopback(host):
         raise ConfigError(f"vendor {name!r} can be given only for an endpoint on this machine, not for {host}")
     return _BY_NAME[name]
