@@ -152,8 +152,8 @@ def test_a_page_in_no_folder(in_process, files, tmp_path):
     """Is an error about the folder, not about a file that nobody named."""
     files.output.write_text('{"index": 0, "output": "a", "status": "success"}\n')
     code, _, err = in_process("report", files.output, "--html", tmp_path / "none" / "page.html")
-    assert code == 8
-    assert json.loads(err)["message"].endswith("page.html: the folder " + str(tmp_path / "none") + " does not exist")
+    assert code == 3
+    assert json.loads(err)["message"] == f"{tmp_path / 'none'}: No such file or directory"
 
 
 def test_values_are_refused_in_the_words_of_this_program_alone(in_process):

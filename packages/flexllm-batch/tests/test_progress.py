@@ -144,6 +144,31 @@ def test_a_bar_is_drawn_on_a_terminal(run_virtual: RunVirtual) -> None:
     assert "4/4" in text[text.rindex("1/4") :]
 
 
+def test_a_narrow_terminal_is_told_of_failures_first(run_virtual: RunVirtual, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is cut is at the end, and the time is shown in full."""
+    monkeypatch.setenv("COLUMNS", "60")
+    stream = Terminal()
+    stats = RunStats(total=90, ok=1, failed=3, retries=7, unknown_cost=0, cost=Decimal("0.5"), prompt_tokens=12_000)
+
+    async def main() -> None:
+        bar = BarProgress(stream, lambda: 9, track_cost=True)
+        bar.start(stats, lambda: 2)
+        await asyncio.sleep(1)
+        bar.stop()
+
+    run_virtual(main())
+    text = stream.getvalue()
+    assert "4/90  7 retries  3 failed  " in text
+    assert "…" in text
+    assert "0:00:00" in text[text.rindex("4/90") :]
+
+
+def test_a_terminal_that_cannot_redraw_is_given_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a log is."""
+    monkeypatch.setenv("TERM", "dumb")
+    assert isinstance(progress_for(Terminal()), PlainProgress)
+
+
 def test_control_characters_of_servers_do_nothing_to_a_terminal(run_virtual: RunVirtual) -> None:
     """Error texts come from servers: no escape sequence in them reaches the terminal."""
     hostile = "\x1b]0;owned\x07 \x1b[2J \x9b31m \u202eabc [red]x[/red]"

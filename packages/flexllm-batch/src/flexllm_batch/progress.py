@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sys
 from collections.abc import Callable
 from typing import IO, Any, Protocol, cast
@@ -170,15 +171,16 @@ class BarProgress(_Ticking):
     ) -> None:
         super().__init__(stream, limit, translate)
         from rich.console import Console  # only terminals need it
-        from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import BarColumn, TimeElapsedColumn
         from rich.progress import Progress as RichProgress
+        from rich.table import Column
 
         self._track_cost = track_cost
         self._console = Console(file=cast("IO[str]", self.stream))
         self._bar = RichProgress(
-            BarColumn(bar_width=None),
-            TextColumn("{task.fields[facts]}", markup=False),
-            TimeElapsedColumn(),
+            BarColumn(bar_width=max(5, self._console.width // 8)),
+            _facts_column(),
+            TimeElapsedColumn(table_column=Column(no_wrap=True)),
             console=self._console,
             auto_refresh=False,
         )
@@ -193,7 +195,8 @@ class BarProgress(_Ticking):
     def draw(self, stats: RunStats, in_flight: int) -> None:
         """Redraw the bar."""
         total = "?" if stats.total is None else str(stats.total)
-        facts = [f"{stats.done}/{total}", *self.facts(stats, in_flight)]
+        # What comes last is cut first where there is little room: failures are told before all else.
+        facts = [f"{stats.done}/{total}", *self.troubles(stats), *self.facts(stats, in_flight)]
         tokens = stats.prompt_tokens + stats.completion_tokens
         if tokens:
             facts.append(self._translate("{count} tokens").format(count=format_count(tokens)))
@@ -201,7 +204,6 @@ class BarProgress(_Ticking):
             facts.append(self._translate(cost))
         if self._track_cost and stats.budget is not None:
             facts.append(self._translate("{amount} left").format(amount=f"${stats.budget.ledger.left:.4f}"))
-        facts += self.troubles(stats)
         self._bar.update(self._row, completed=stats.done, total=stats.total, facts="  ".join(facts))
         self._bar.refresh()
 
@@ -217,6 +219,19 @@ class BarProgress(_Ticking):
         self._bar.stop()
 
 
+def _facts_column() -> Any:
+    """A column of a bar that is cut where there is no room, before the others are."""
+    from rich.progress import ProgressColumn, Task
+    from rich.table import Column
+    from rich.text import Text
+
+    class Facts(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(task.fields["facts"], no_wrap=True, overflow="ellipsis")
+
+    return Facts(table_column=Column(no_wrap=False))  # of those that wrap the table takes room first
+
+
 def progress_for(
     stream: IO[str] | None = None,
     *,
@@ -227,13 +242,13 @@ def progress_for(
     """A bar if `stream` (standard error by default) is a terminal, plain lines if not.
 
     Args:
-        stream: Where it is shown.
+        stream: Where it is shown. What cannot redraw a line, by `TERM=dumb`, is no terminal here.
         track_cost: Show the cost in the bar.
         limit: How many requests may be in flight now.
         translate: Puts what is shown into another language than English.
     """
     stream = stream or sys.stderr
-    if stream.isatty():
+    if stream.isatty() and os.environ.get("TERM") != "dumb":  # such a terminal cannot redraw a line
         return BarProgress(stream, limit, translate, track_cost=track_cost)
     return PlainProgress(stream, limit, translate)
 

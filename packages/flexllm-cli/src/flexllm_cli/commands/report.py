@@ -24,7 +24,9 @@ def report(
 
     Exit codes: 0 done, 2 usage or no output of flexllm, 3 no such file, 8 the page cannot be written.
     """
-    import json  # all that `--help` does not need is loaded here
+    import errno  # all that `--help` does not need is loaded here
+    import json
+    import os
 
     from flexllm_batch.report.page import write_page
     from flexllm_batch.report.rows import PageRows
@@ -33,14 +35,14 @@ def report(
     from flexllm_cli.i18n import language, translate_message
     from flexllm_cli.summary_text import output_lines
     from flexllm_cli.terminal import say, write_result
-    from flexllm_core.errors import ConfigError, JournalError
+    from flexllm_core.errors import ConfigError
     from flexllm_core.visible import visible
 
     page_rows = PageRows(rows)
     if html is not None and html.exists() and html.samefile(output):
         raise ConfigError(f"--html {html} is the output itself; choose another file")
     if html is not None and not html.parent.is_dir():
-        raise JournalError(f"{html}: the folder {html.parent} does not exist")
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(html.parent))
     summary = summarize_output(output, page_rows.add if html is not None else None)
     if html is not None:
         tag = language().replace("_", "-")
