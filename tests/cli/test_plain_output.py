@@ -164,13 +164,6 @@ def test_values_are_refused_in_the_words_of_this_program_alone(in_process):
     assert "Value error" not in err
 
 
-def test_a_home_that_is_no_folder_has_no_configuration(cli, tmp_path):
-    """What needs none works."""
-    home = tmp_path / "file"
-    home.touch()
-    assert cli("ask", "Hello", "-m", "mock", env={"HOME": str(home)}).returncode == 0
-
-
 def test_a_file_that_is_there_is_replaced_on_request_alone(in_process, config):
     """The remedy is the command that does it."""
     code, _, err = in_process("init", *config("models: []\n"))

@@ -119,8 +119,9 @@ def test_a_run_that_goes_on_keeps_its_time(run_virtual: RunVirtual) -> None:
     assert [line.split(", ")[1] for line in stream.getvalue().splitlines()] == ["1.0 rows/s", "0.5 rows/s"]
 
 
-def test_a_bar_is_drawn_on_a_terminal(run_virtual: RunVirtual) -> None:
+def test_a_bar_is_drawn_on_a_terminal(run_virtual: RunVirtual, monkeypatch: pytest.MonkeyPatch) -> None:
     """With counts, tokens and cost; the last state stays when it ends."""
+    monkeypatch.setenv("COLUMNS", "120")
     stream = Terminal()
     stats = RunStats(total=4, ok=1, unknown_cost=0, cost=Decimal("0.5"), prompt_tokens=12_000, corrections=7)
 

@@ -88,18 +88,19 @@ class _Ticking:
                 drawn = now
                 self.draw(stats, in_flight())
 
-    def facts(self, stats: RunStats, in_flight: int) -> list[str]:
-        """What bar and line show alike: rate, requests in flight and how many may be, and the time left."""
+    def pace(self, stats: RunStats) -> list[str]:
+        """Rows per second, and the time that is left where there is any."""
         rate = (stats.ok + stats.failed) / stats.seconds if stats.seconds else 0.0
-        limit = self._limit()
-        flight = self._translate("{count} in flight" if limit is None else "{count} in flight of {limit}")
-        parts = [
-            self._translate("{rate} rows/s").format(rate=f"{rate:.1f}"),
-            flight.format(count=in_flight, limit=limit),
-        ]
+        parts = [self._translate("{rate} rows/s").format(rate=f"{rate:.1f}")]
         if rate and stats.left:
             parts.append(self._translate("ETA {time}").format(time=format_seconds(stats.left / rate)))
         return parts
+
+    def flight(self, count: int) -> str:
+        """Requests in flight, and how many may be."""
+        limit = self._limit()
+        text = self._translate("{count} in flight" if limit is None else "{count} in flight of {limit}")
+        return text.format(count=count, limit=limit)
 
     def troubles(self, stats: RunStats) -> list[str]:
         """What did not go smoothly."""
@@ -155,7 +156,8 @@ class PlainProgress(_Ticking):
         """One line of counts."""
         total = "?" if stats.total is None else str(stats.total)
         rows = self._translate("{done}/{total} rows").format(done=stats.done, total=total)
-        parts = [rows, *self.facts(stats, in_flight)]
+        rate, *left = self.pace(stats)
+        parts = [rows, rate, self.flight(in_flight), *left]
         parts += [self._translate(text) for text in (stats.cost_text(), stats.budget_text()) if text]
         parts += self.troubles(stats)
         self.note(", ".join(parts))
@@ -196,14 +198,14 @@ class BarProgress(_Ticking):
         """Redraw the bar."""
         total = "?" if stats.total is None else str(stats.total)
         # What comes last is cut first where there is little room: failures are told before all else.
-        facts = [f"{stats.done}/{total}", *self.troubles(stats), *self.facts(stats, in_flight)]
-        tokens = stats.prompt_tokens + stats.completion_tokens
-        if tokens:
-            facts.append(self._translate("{count} tokens").format(count=format_count(tokens)))
+        facts = [f"{stats.done}/{total}", *self.troubles(stats), *self.pace(stats)]
         if self._track_cost and (cost := stats.cost_text()):
             facts.append(self._translate(cost))
         if self._track_cost and stats.budget is not None:
             facts.append(self._translate("{amount} left").format(amount=f"${stats.budget.ledger.left:.4f}"))
+        if tokens := stats.prompt_tokens + stats.completion_tokens:
+            facts.append(self._translate("{count} tokens").format(count=format_count(tokens)))
+        facts.append(self.flight(in_flight))
         self._bar.update(self._row, completed=stats.done, total=stats.total, facts="  ".join(facts))
         self._bar.refresh()
 

@@ -167,7 +167,7 @@ def load_config(path: str | Path | None = None, env: Mapping[str, str] | None = 
 
     try:
         text = read_text(file)
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         if named:
             raise NotConfiguredError(f"{file}: no such configuration file") from None
         return Config()

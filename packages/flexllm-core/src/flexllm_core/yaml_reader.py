@@ -54,14 +54,14 @@ def read_text(file: Path) -> str:
     """The text of a file of at most `MAX_BYTES`; of anything that can be read, a pipe or device included.
 
     Raises:
-        FileNotFoundError, NotADirectoryError: There is no such file.
+        FileNotFoundError: There is no such file.
         ConfigError: It cannot be read, is too large or is not UTF-8.
     """
     try:
         with file.open("rb") as stream:
             data = stream.read(MAX_BYTES + 1)
         text = data.decode("utf-8") if len(data) <= MAX_BYTES else None
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         raise
     except UnicodeDecodeError as error:
         raise ConfigError(f"{file}: cannot be read: not UTF-8 at byte {error.start}") from None
