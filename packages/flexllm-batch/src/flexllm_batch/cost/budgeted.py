@@ -82,7 +82,7 @@ class Budgeted(ModelWrapper):
             raise ConfigError(
                 f"{self._label}: the price of model {model!r}{f' with {asked}' if asked else ''} is unknown, so that "
                 "the budget could not be kept: give the endpoint a `price`, or ignore unknown prices "
-                "(--on-unknown-price ignore); nothing was sent"
+                "(--on-unknown-price ignore, or on_unknown_price='ignore' of the budget); nothing was sent"
             )
 
     async def complete(self, request: ChatRequest) -> ChatCompletionResult:

@@ -95,7 +95,7 @@ class OutputFile:
             raise JournalConflictError(
                 f"{self.target} is there, and {self.path.name}, from which this output format is made, is not. "
                 "If it is the output of an earlier run without --output-format openai, rename it to that; "
-                "else choose another output, or replace it with --overwrite"
+                "else choose another output, or replace it with --overwrite (overwrite=True)"
             )
         if self.path == self.target and journal.exists() and not is_output(self.target):
             raise JournalConflictError(
@@ -120,7 +120,7 @@ class OutputFile:
             raise JournalConflictError(
                 f"{self.path} holds {held} answers, and none of them belongs to this input, model and parameters"
                 f"{difference()}. Nothing was sent. Choose another output, start afresh beside the old answers with "
-                "--resume never, or replace them with --overwrite"
+                "--resume never (resume='never'), or replace them with --overwrite (overwrite=True)"
             )
         elif self._resume == "strict" and (plan.stale or plan.offsets.any_moved):
             raise JournalConflictError(

@@ -71,7 +71,7 @@ def scan_output(path: Path) -> Scan:
     if (scan.bad and not scan.ours) or foreign_torn:
         raise JournalConflictError(
             f"{path} was not written by flexllm (no line has its index, status and key); it is left as it is. "
-            "Choose another output, or replace it with --overwrite"
+            "Choose another output, or replace it with --overwrite (overwrite=True)"
         )
     return scan
 
