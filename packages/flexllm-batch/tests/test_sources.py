@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import gzip
 import io
 import json
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from flexllm_batch.inputs.json_source import JsonLines, SpooledLines
 from flexllm_batch.inputs.records import Record, RowShape
@@ -49,6 +52,32 @@ def test_only_newlines_end_a_line(tmp_path: Path) -> None:
     text = "a\u2028b\u2029c\x85d\x0ce"
     source = source_of(tmp_path / "in.jsonl", json.dumps({"q": text}, ensure_ascii=False).encode() + b"\n")
     assert outcomes(source) == [{"q": text}]
+
+
+LINES = st.sampled_from(
+    [b'{"q":"a"}', b'\xef\xbb\xbf{"q":"b"}\r', b"", b"  \t", b"\x0c", b'{"q":', b"[1]", b"null", b'{"q":1}', b'{"x":1}']
+)
+
+
+@given(st.lists(LINES, max_size=8), st.sets(st.integers(0, 8)), st.booleans(), st.integers(0, 8) | st.none())
+def test_rows_that_are_skipped_are_left_out_and_change_no_other(
+    lines: list[bytes], skipped: set[int], ended: bool, limit: int | None
+) -> None:
+    """Whatever stands in their lines, which are not parsed: the others keep their numbers, lines and errors."""
+    with contextlib.closing(SpooledLines(io.BytesIO(b"\n".join(lines) + b"\n" * ended))) as source:
+        every = list(read_records(source, RowShape(), limit))
+        found = list(read_records(source, RowShape(), limit, skipped.__contains__))
+    wanted = [record for record in every if record.index not in skipped]
+    assert [(record.index, record.line, str(record.error)) for record in found] == [
+        (record.index, record.line, str(record.error)) for record in wanted
+    ]
+    assert prompts(found) == prompts(wanted)
+
+
+def test_skipped_rows_of_a_table_are_left_out_too(tmp_path: Path) -> None:
+    """Sources that cannot pass over a row unread give it, and it is left out all the same."""
+    source = source_of(tmp_path / "in.csv", b"q\na\nb\nc\n")
+    assert prompts(list(read_records(source, RowShape(), None, lambda index: index == 1))) == ["a", "c"]
 
 
 def test_bad_lines_are_named_and_do_not_stop_the_others(tmp_path: Path) -> None:

@@ -263,12 +263,8 @@ class Batch:
         """The records that have no answer yet; what is behind the last of them is not read again."""
         answered = self.output.is_answered if self.output and self.plan and self.plan.offsets.count else None
         left = self.plan.todo + self.plan.bad if self.plan else None
-        return itertools.islice(self._wanted_records(source, answered), left)
-
-    def _wanted_records(self, source: RowSource, answered: Callable[[int], bool] | None) -> Iterator[Record]:
-        for record in read_records(source, self.settings.shape, self.settings.limit):
-            if not (answered is not None and answered(record.index)) and self._wanted(record):
-                yield record
+        records = read_records(source, self.settings.shape, self.settings.limit, answered)
+        return itertools.islice(filter(self._wanted, records), left)
 
     def _deliver(self, outcome: Outcome) -> Awaitable[None] | None:
         """Count an outcome and write its line, at once: a finished row is never held back."""

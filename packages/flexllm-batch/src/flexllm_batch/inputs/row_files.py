@@ -26,8 +26,11 @@ _BLOCK = 64 * 1024
 TOO_LONG = b"\0too long\0"
 """What stands for a line that is longer than MAX_LINE."""
 
+SKIPPED = object()
+"""What stands for a row that nobody wants, and that was not read."""
+
 Row = tuple[int, Any]
-"""A line number (or position, from 1) and the row, or the InputError that says why there is none."""
+"""A line number (or position, from 1) and the row, or SKIPPED, or the InputError that says why there is none."""
 
 
 class RowSource(Protocol):

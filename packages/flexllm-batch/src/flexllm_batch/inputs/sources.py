@@ -13,9 +13,9 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, It
 from pathlib import Path
 from typing import Any
 
-from flexllm_batch.inputs.json_source import JsonLines, SpooledLines
+from flexllm_batch.inputs.json_source import JsonLines, Skip, SpooledLines
 from flexllm_batch.inputs.records import Record, RowShape, read_record
-from flexllm_batch.inputs.row_files import Row, RowSource, unwritable
+from flexllm_batch.inputs.row_files import SKIPPED, Row, RowSource, unwritable
 from flexllm_batch.inputs.table_sources import DelimitedText, ParquetFile
 from flexllm_core.errors import InputError
 from flexllm_core.json_codec import encode_json
@@ -130,10 +130,14 @@ def open_source(path: str | Path) -> RowSource:
     return JsonLines(file)
 
 
-def read_records(source: RowSource, shape: RowShape, limit: int | None = None) -> Iterator[Record]:
-    """The records of a source; one that cannot be asked has its `error` set."""
-    rows = source.rows()
+def read_records(
+    source: RowSource, shape: RowShape, limit: int | None = None, skip: Skip | None = None
+) -> Iterator[Record]:
+    """The records of a source, but for those to `skip`; one that cannot be asked has its `error` set."""
+    rows = source.rows(skip) if isinstance(source, JsonLines | SpooledLines) else source.rows()
     for index, (line, row) in enumerate(itertools.islice(rows, limit)):
+        if row is SKIPPED or (skip is not None and skip(index)):
+            continue
         if isinstance(row, InputError):
             yield Record(index, [], error=row)
             continue

@@ -17,6 +17,7 @@ from flexllm_core.errors import JournalConflictError
 from flexllm_core.json_codec import decode_json
 
 _OUR_START = b'{"index":'
+_BUFFER = 256 * 1024
 
 
 @dataclass(slots=True)
@@ -62,7 +63,7 @@ def scan_output(path: Path) -> Scan:
     """
     scan = Scan()
     offset = 0
-    with path.open("rb") as file:
+    with path.open("rb", buffering=_BUFFER) as file:
         for line in file:
             _scan_line(scan, line, offset)
             offset += len(line)

@@ -131,8 +131,10 @@ def make_plan(
             plan.offsets.set(record.index, offset, moved=moved)
         if within:
             plan.kinds[record.kind] += 1
-            plan.kept += offset != NO_OFFSET
-            plan.todo += offset == NO_OFFSET
+            if offset != NO_OFFSET:
+                plan.kept += 1
+            else:
+                plan.todo += 1
             if survey is not None:
                 survey.add(record, key, kept=offset != NO_OFFSET)
     plan.stale = answers.unclaimed_offsets()
