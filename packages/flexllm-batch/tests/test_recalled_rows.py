@@ -3,42 +3,49 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
 
 from flexllm_batch.inputs.records import Record
 from flexllm_batch.outcome import Outcome
-from flexllm_batch.recalled_rows import BLOCK
+from flexllm_batch.recalled_rows import BLOCK, KnownAnswers
 from flexllm_batch.runner import Runner
 from flexllm_batch.stop_rules import StopRules
 from flexllm_core.errors import AuthenticationError, InputError
-from flexllm_core.protocol import ModelWrapper, Recall
 from flexllm_core.requests import ChatRequest
 from flexllm_core.results import ChatCompletionResult
 
 ROWS = 3 * BLOCK + 7
 
 
-class Remembering(ModelWrapper):
+class Memory:
     """Knows the answers to some questions; a look-up takes a while."""
 
-    def __init__(self, inner: Any, knows: Callable[[int], bool], delay: float = 0.01) -> None:
-        super().__init__(inner)
+    def __init__(self, knows: Callable[[int], bool], delay: float = 0.01) -> None:
         self.knows = knows
         self.delay = delay
         self.looked_up: list[int] = []
+        self.ended: list[Outcome] = []
+        self.together: list[int] = []
 
-    def recall(self) -> Recall:
-        """By the number that is the question."""
-        return self._recall
-
-    async def _recall(self, requests: Sequence[ChatRequest]) -> list[ChatCompletionResult | None]:
-        self.looked_up.append(len(requests))
+    async def recall(self, fingerprints: Sequence[str]) -> list[ChatCompletionResult | None]:
+        self.looked_up.append(len(fingerprints))
         await asyncio.sleep(self.delay)
-        numbers = [int(request.messages[0]["content"]) for request in requests]
+        numbers = [NUMBERS[fingerprint] for fingerprint in fingerprints]
         return [ChatCompletionResult(f"known {n}", cached=True) if self.knows(n) else None for n in numbers]
+
+    def deliver(self, outcomes: Sequence[Outcome]) -> None:
+        self.together.append(len(outcomes))
+        self.ended += outcomes
+
+
+def question(index: int) -> ChatRequest:
+    return ChatRequest([{"role": "user", "content": str(index)}], "m")
+
+
+NUMBERS = {question(index).fingerprint(): index for index in range(ROWS)}
 
 
 def records(count: int = ROWS, bad: int | None = None) -> Iterator[Record]:
@@ -47,21 +54,18 @@ def records(count: int = ROWS, bad: int | None = None) -> Iterator[Record]:
         yield Record(index, [] if error else [{"role": "user", "content": str(index)}], error=error)
 
 
-def runner(model: Any, deliver: Callable[[Outcome], Awaitable[None] | None], known: list[int] | None = None) -> Runner:
-    def deliver_known(outcomes: Sequence[Outcome]) -> None:
-        if known is not None:
-            known.append(len(outcomes))
-        for outcome in outcomes:
-            deliver(outcome)
+def runner(model: Any, memory: Memory, deliver: Callable[[Outcome], Any] | None = None) -> Runner:
+    def request(row: Record) -> ChatRequest:
+        return ChatRequest(row.messages, "m")
 
     return Runner(
         model,
         window=8,
-        make_request=lambda row: ChatRequest(row.messages, "m"),
-        deliver=deliver,
-        deliver_known=deliver_known,
+        make_request=request,
+        deliver=deliver or memory.ended.append,
         rules=StopRules(8),
         with_keys=True,
+        known=KnownAnswers(memory.recall, lambda row: request(row).fingerprint(), memory.deliver),
     )
 
 
@@ -76,37 +80,34 @@ def text(outcome: Outcome) -> str | None:
 )
 async def test_each_row_ends_once_known_or_asked(make_model: Any, knows: Callable[[int], bool]) -> None:
     """With its own answer and key; what is known is never asked, and blocks are looked up once."""
-    inner = make_model(lambda request: request.messages[0]["content"])
-    model, ended = Remembering(inner, knows), []
-    await runner(model, ended.append).run(records(bad=5))
-    assert sorted(outcome.record.index for outcome in ended) == list(range(ROWS))
-    for outcome in ended:
+    model, memory = make_model(lambda request: request.messages[0]["content"]), Memory(knows)
+    await runner(model, memory).run(records(bad=5))
+    assert sorted(outcome.record.index for outcome in memory.ended) == list(range(ROWS))
+    for outcome in memory.ended:
         index = outcome.record.index
         if index == 5:
             assert isinstance(outcome.error, InputError)
             continue
         assert text(outcome) == (f"known {index}" if knows(index) else str(index))
-        assert outcome.request is not None
-        assert outcome.key == outcome.request.fingerprint()
-    assert len(inner.asked) == sum(not knows(index) for index in range(ROWS) if index != 5)
-    assert model.looked_up == [BLOCK - 1, BLOCK, BLOCK, 7]
+        assert outcome.key == question(index).fingerprint()
+        assert (outcome.request is None) == knows(index)
+    assert len(model.asked) == sum(not knows(index) for index in range(ROWS) if index != 5)
+    assert memory.looked_up == [BLOCK - 1, BLOCK, BLOCK, 7]
 
 
 async def test_known_rows_end_together(make_model: Any) -> None:
     """A block in one step."""
-    ended: list[Outcome] = []
-    known: list[int] = []
-    await runner(Remembering(make_model(), lambda _: True), ended.append, known).run(records())
-    assert known == [BLOCK, BLOCK, BLOCK, 7]
+    memory = Memory(lambda _: True)
+    await runner(make_model(), memory).run(records())
+    assert memory.together == [BLOCK, BLOCK, BLOCK, 7]
 
 
 def test_the_next_block_is_looked_up_while_rows_are_asked(make_model: Any, run_virtual: Any) -> None:
     """Nobody waits for a look-up but for the first."""
 
     async def main() -> float:
-        model = Remembering(make_model(delay=0.1), lambda _: False, delay=1.0)
         began = asyncio.get_running_loop().time()
-        await runner(model, lambda _: None).run(records(2 * BLOCK))
+        await runner(make_model(delay=0.1), Memory(lambda _: False, delay=1.0)).run(records(2 * BLOCK))
         return asyncio.get_running_loop().time() - began
 
     assert run_virtual(main()) == pytest.approx(1.0 + 2 * BLOCK / 8 * 0.1)
@@ -118,20 +119,21 @@ async def test_a_stop_leaves_the_rest(make_model: Any) -> None:
     def answer(request: ChatRequest) -> str:
         raise AuthenticationError("no", endpoint="e")
 
-    ended: list[Outcome] = []
-    await runner(Remembering(make_model(answer), lambda n: n < BLOCK), ended.append).run(records())
-    assert BLOCK < len(ended) <= BLOCK + 8
+    memory = Memory(lambda n: n < BLOCK)
+    await runner(make_model(answer), memory).run(records())
+    assert BLOCK < len(memory.ended) <= BLOCK + 8
 
 
-async def test_a_row_that_cannot_be_written_ends_the_run(make_model: Any) -> None:
-    """What `deliver` raises for known rows is the run's error, and no look-up is left behind."""
+async def test_rows_that_cannot_be_written_end_the_run(make_model: Any) -> None:
+    """What `deliver` raises is the run's error, and no look-up is left behind."""
 
-    def deliver(_: Outcome) -> None:
-        raise OSError("disk full")
+    class Full(Memory):
+        def deliver(self, outcomes: Sequence[Outcome]) -> None:
+            raise OSError("disk full")
 
     before = asyncio.all_tasks()
     with pytest.raises(OSError, match="disk full"):
-        await runner(Remembering(make_model(), lambda _: True), deliver).run(records())
+        await runner(make_model(), Full(lambda _: True)).run(records())
     assert asyncio.all_tasks() == before
 
 
@@ -142,7 +144,18 @@ async def test_rows_before_a_broken_source_are_asked(make_model: Any) -> None:
         yield from records(BLOCK + 3)
         raise ValueError("broken")
 
-    ended: list[Outcome] = []
+    memory = Memory(lambda n: n < 10)
     with pytest.raises(ValueError, match="broken"):
-        await runner(Remembering(make_model(), lambda n: n < 10), ended.append).run(breaking())
-    assert len(ended) == BLOCK + 3
+        await runner(make_model(), memory).run(breaking())
+    assert len(memory.ended) == BLOCK + 3
+
+
+async def test_a_request_that_cannot_be_made_is_the_error_of_its_row(make_model: Any) -> None:
+    """Whether its fingerprint fails or the request itself, the others are answered."""
+    memory = Memory(lambda _: False)
+    asked = runner(make_model(), memory)
+    rows = [*records(3), Record(3, [{"role": "user", "content": {1, 2}}])]  # type: ignore[list-item]
+    await asked.run(iter(rows))
+    assert [outcome.error is None for outcome in sorted(memory.ended, key=lambda o: o.record.index)] == [True] * 3 + [
+        False
+    ]

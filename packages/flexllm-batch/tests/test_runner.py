@@ -45,7 +45,6 @@ def make_runner(
         window=window,
         make_request=lambda row: ChatRequest(row.messages, "m"),
         deliver=deliver,
-        deliver_known=lambda _: None,
         rules=rules or StopRules(window),
         with_keys=True,
     )

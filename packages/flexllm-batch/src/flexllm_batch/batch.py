@@ -25,11 +25,12 @@ from flexllm_batch.planning.canary import Canary, canary_report
 from flexllm_batch.planning.plan import Plan, make_plan
 from flexllm_batch.planning.survey import Survey
 from flexllm_batch.progress import NoProgress, Progress
+from flexllm_batch.recalled_rows import KnownAnswers
 from flexllm_batch.runner import Runner
 from flexllm_batch.stats import RunStats
 from flexllm_batch.stop_rules import StopRules
 from flexllm_core.errors import BudgetExceededError, ConfigError, InputError
-from flexllm_core.protocol import ChatModel
+from flexllm_core.protocol import ChatModel, ModelWrapper
 
 
 class Batch:
@@ -89,10 +90,14 @@ class Batch:
             window=settings.window,
             make_request=settings.request,
             deliver=self._deliver,
-            deliver_known=self._deliver_known,
             rules=self.rules,
             with_keys=self.output is not None,
+            known=self._known_answers(model),
         )
+
+    def _known_answers(self, model: ChatModel) -> KnownAnswers | None:
+        recall = model.recall() if isinstance(model, ModelWrapper) and not self.settings.skip_cache else None
+        return None if recall is None else KnownAnswers(recall, self.settings.fingerprint, self._deliver_known)
 
     def records(self) -> Iterator[Record]:
         """The records of the source, all of them; none for a stream, which can be read only once."""
@@ -284,6 +289,7 @@ class Batch:
         if self.output is not None:
             self.output.write_all([(outcome.record.index, self._line(outcome)) for outcome in outcomes])
         for outcome in outcomes:
+            self.rules.should_stop(None)
             if outcome.result is not None:
                 self.stats.add_result(outcome.result)
         return self._tell(outcomes, self._on_outcome) if self._on_outcome else None

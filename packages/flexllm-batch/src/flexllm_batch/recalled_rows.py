@@ -6,7 +6,9 @@ import asyncio
 import itertools
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
 
+from flexllm_batch.inputs.records import Record
 from flexllm_batch.outcome import Outcome
 from flexllm_core.protocol import Recall
 
@@ -17,29 +19,36 @@ AHEAD = 2
 """Blocks under way: the database reads some while the rows of another end."""
 
 
+@dataclass(frozen=True, slots=True)
+class KnownAnswers:
+    """Answers that need no asking.
+
+    Attributes:
+        recall: Finds them.
+        fingerprint: That of a record's request.
+        deliver: Takes the outcomes of many rows at once; back-pressure as in `Runner`.
+    """
+
+    recall: Recall
+    fingerprint: Callable[[Record], str]
+    deliver: Callable[[Sequence[Outcome]], Awaitable[None] | None]
+
+
 class RecalledRows:
     """Rows to be asked, for many workers of one event loop.
 
     A look-up by itself costs each row some steps of the event loop; together they cost one. While the rows of a
-    block end, the next block is looked up.
+    block end, the next block is looked up. Requests are made of those rows only that are to be asked.
 
     Args:
-        rows: The rows with their requests.
-        recall: Finds the answers that are known.
-        end: Takes the rows that are answered so; back-pressure as in `Runner`.
+        records: The rows.
+        known: Answers that need no asking.
         stopped: Whether no more rows are taken.
     """
 
-    def __init__(
-        self,
-        rows: Iterator[Outcome],
-        recall: Recall,
-        end: Callable[[Sequence[Outcome]], Awaitable[None] | None],
-        stopped: Callable[[], bool],
-    ) -> None:
-        self._rows = rows
-        self._recall = recall
-        self._end = end
+    def __init__(self, records: Iterator[Record], known: KnownAnswers, stopped: Callable[[], bool]) -> None:
+        self._records = records
+        self._known = known
         self._stopped = stopped
         self._ready: deque[Outcome] = deque()
         self._exhausted = False
@@ -78,7 +87,7 @@ class RecalledRows:
                 raise self._broken
             known = [row for row in block if row.result is not None]
             self._ready.extend(block if not known else [row for row in block if row.result is None])
-            waiting = self._end(known) if known else None
+            waiting = self._known.deliver(known) if known else None
             if waiting is not None:
                 await waiting
 
@@ -86,15 +95,24 @@ class RecalledRows:
         """The next block, its rows with the results that are known."""
         block: list[Outcome] = []
         try:
-            block.extend(itertools.islice(self._rows, BLOCK))
+            block.extend(map(self._keyed, itertools.islice(self._records, BLOCK)))
         except Exception as error:  # noqa: BLE001 - the rows are somebody's own code; raised when those before it are taken
             self._broken = error
-        asked = [row for row in block if row.request is not None]
+        asked = [row for row in block if row.key is not None]
         if asked:
-            results = await self._recall([row.request for row in asked if row.request is not None])
+            results = await self._known.recall([row.key for row in asked if row.key is not None])
             for row, result in zip(asked, results, strict=True):
                 row.result = result
         return block
+
+    def _keyed(self, record: Record) -> Outcome:
+        """A record with the fingerprint of its request; one that cannot be asked has its error instead."""
+        if record.error is not None:
+            return Outcome(record, error=record.error)
+        try:
+            return Outcome(record, key=self._known.fingerprint(record))
+        except Exception as error:  # noqa: BLE001 - the boundary of a row: a fault in it is that row's error
+            return Outcome(record, error=error)
 
     async def aclose(self) -> None:
         """Give up the blocks that are looked up ahead."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from typing import Any
 
 from flexllm_batch.inputs.records import Record
 from flexllm_batch.outcome import Outcome
-from flexllm_batch.recalled_rows import RecalledRows
+from flexllm_batch.recalled_rows import KnownAnswers, RecalledRows
 from flexllm_batch.stop_rules import StopRules
-from flexllm_core.protocol import ChatModel, ModelWrapper
+from flexllm_core.protocol import ChatModel
 from flexllm_core.requests import ChatRequest
 
 Take = Callable[[], Awaitable[Outcome | None]]
@@ -26,10 +26,10 @@ class Runner:
         make_request: The request of a record.
         deliver: Takes each outcome as it comes; what it raises ends the run. It may return an awaitable,
             which the row's place in the window waits for: back-pressure.
-        deliver_known: Takes many at once whose answers were known without asking.
         rules: When the run ends before its rows do.
         with_keys: Work out each request's fingerprint, before it is sent: a row whose answer could not be
             written must not be paid for.
+        known: Where answers are that need no asking; only for records that come from an iterator.
 
     Attributes:
         stopped: No more rows are taken.
@@ -43,18 +43,17 @@ class Runner:
         window: int,
         make_request: Callable[[Record], ChatRequest],
         deliver: Callable[[Outcome], Awaitable[None] | None],
-        deliver_known: Callable[[Sequence[Outcome]], Awaitable[None] | None],
         rules: StopRules,
         with_keys: bool,
+        known: KnownAnswers | None = None,
     ) -> None:
         self._model = model
         self._window = window
         self._make_request = make_request
         self._deliver = deliver
-        self._deliver_known = deliver_known
         self._rules = rules
         self._with_keys = with_keys
-        self._recall = model.recall() if isinstance(model, ModelWrapper) else None
+        self._known = known
         self.stopped = False
         self._recalled: RecalledRows | None = None
         self._workers: list[asyncio.Task[None]] = []
@@ -106,9 +105,8 @@ class Runner:
         workers = range(max(1, self._window))
         if isinstance(records, AsyncIterator):
             take = _shared(records, self._prepared)
-        elif self._recall is not None:
-            rows = map(self._prepared, records)
-            self._recalled = RecalledRows(rows, self._recall, self._end_known, lambda: self.stopped)
+        elif self._known is not None:
+            self._recalled = RecalledRows(records, self._known, lambda: self.stopped)
             take = self._recalled.take
         else:
             return [self._work(records) for _ in workers]
@@ -140,7 +138,7 @@ class Runner:
                 self._taking.discard(worker)
             if row is None or self.stopped:
                 return
-            await self._settle(row)
+            await self._settle(row if row.request is not None or row.error is not None else self._with_request(row))
 
     def _source_broke(self, error: Exception) -> None:
         """Take no more rows; those in flight are finished, and then `error` is raised."""
@@ -156,6 +154,17 @@ class Runner:
             return Outcome(record, request, request.fingerprint() if self._with_keys else None)
         except Exception as error:  # noqa: BLE001 - the boundary of a row: a fault in it is that row's error
             return Outcome(record, error=error)
+
+    def _with_request(self, row: Outcome) -> Outcome:
+        """A row that has its fingerprint, but no request yet."""
+        try:
+            row.request = self._make_request(row.record)
+        except Exception as error:  # noqa: BLE001 - as above
+            row.error = error
+        else:
+            if row.key is not None:
+                row.request.known_as(row.key)
+        return row
 
     async def _settle(self, row: Outcome) -> None:
         """Ask one row and deliver its outcome."""
@@ -175,12 +184,6 @@ class Runner:
         waiting = self._end(row)
         if waiting is not None:
             await waiting
-
-    def _end_known(self, rows: Sequence[Outcome]) -> Awaitable[None] | None:
-        """Deliver the outcomes of rows that were not asked."""
-        for _ in rows:
-            self._rules.should_stop(None)
-        return self._deliver_known(rows)
 
     def _end(self, row: Outcome) -> Awaitable[None] | None:
         """Deliver an outcome, after a look at whether it is to be the last."""

@@ -8,8 +8,8 @@ from typing import Protocol, runtime_checkable
 from flexllm_core.requests import ChatRequest
 from flexllm_core.results import ChatCompletionResult, StreamEvent
 
-Recall = Callable[[Sequence[ChatRequest]], Awaitable[Sequence[ChatCompletionResult | None]]]
-"""Gives, for each of many requests, the answer that is known without asking, or None."""
+Recall = Callable[[Sequence[str]], Awaitable[Sequence[ChatCompletionResult | None]]]
+"""Gives, for the fingerprint of each of many requests, the answer that is known without asking, or None."""
 
 
 @runtime_checkable

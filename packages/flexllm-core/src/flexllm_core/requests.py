@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from json.encoder import encode_basestring_ascii
 from math import isfinite
-from typing import Any
+from typing import Any, Self
 
 from flexllm_core.errors import InputError
 from flexllm_core.messages import ROLES, Messages
@@ -63,6 +63,11 @@ class ChatRequest:
         found = request_fingerprint(self.messages, self.model, self.params, self.sample)
         object.__setattr__(self, "_fingerprint", found)
         return found
+
+    def known_as(self, fingerprint: str) -> Self:
+        """The request itself, whose fingerprint was worked out before it was made (`request_fingerprint`)."""
+        object.__setattr__(self, "_fingerprint", fingerprint)
+        return self
 
     def with_params(self, **params: Any) -> ChatRequest:
         """A copy with some params replaced; a value of None removes the param."""

@@ -12,7 +12,7 @@ from decimal import Decimal
 
 from flexllm_batch.cache.entry import Entry, encode_entry, why_not_stored
 from flexllm_batch.cache.joining import Joined, Leading
-from flexllm_batch.cache.key import cache_key
+from flexllm_batch.cache.key import fingerprint_key
 from flexllm_batch.cache.misses import Misses
 from flexllm_batch.cache.store import Keys, ResponseStore
 from flexllm_core.errors import InputError, LLMRequestError
@@ -121,24 +121,24 @@ class Cached(ModelWrapper):
                 yield event
 
     def recall(self) -> Recall:
-        """The answers in the store, for many requests at once: most of what a look-up takes is the way to it."""
+        """The answers in the store, of many questions at once: most of what a look-up takes is the way to it."""
         return self._recall
 
-    async def _recall(self, requests: Sequence[ChatRequest]) -> list[ChatCompletionResult | None]:
-        wanted = [() if request.skip_cache else self._keys(request) for request in requests]
-        results: list[ChatCompletionResult | None] = [None] * len(requests)
-        with self._misses.looking([request.fingerprint() for request in requests]) as unanswered:
+    async def _recall(self, fingerprints: Sequence[str]) -> list[ChatCompletionResult | None]:
+        wanted = [self._keys(fingerprint) for fingerprint in fingerprints]
+        results: list[ChatCompletionResult | None] = [None] * len(wanted)
+        with self._misses.looking(fingerprints) as unanswered:
             values = await self.store.small_values([key for keys in wanted for key in keys])
         if values:
-            for place, (request, keys) in enumerate(zip(requests, wanted, strict=True)):
+            for place, keys in enumerate(wanted):
                 if not values.keys().isdisjoint(keys):
-                    unanswered.discard(request.fingerprint())
-                    results[place] = self._usable(request, self.store.newest(keys, values))
+                    unanswered.discard(fingerprints[place])
+                    results[place] = self._usable(self.store.newest(keys, values), keep_raw=False)
         self._misses.note(unanswered, time.monotonic())
         return results
 
-    def _keys(self, request: ChatRequest) -> Keys:
-        return tuple([cache_key(request, identity) for identity in self._distinct])
+    def _keys(self, fingerprint: str) -> Keys:
+        return tuple([fingerprint_key(fingerprint, identity) for identity in self._distinct])
 
     def _missed(self, request: ChatRequest) -> bool:
         """Whether it was looked up in vain a moment ago, with others."""
@@ -146,22 +146,23 @@ class Cached(ModelWrapper):
 
     async def _stored(self, request: ChatRequest) -> ChatCompletionResult | None:
         """The answer in the store, if there is one that counts."""
-        return self._usable(request, await self.store.look_up(self._keys(request)))
+        entry = await self.store.look_up(self._keys(request.fingerprint()))
+        return self._usable(entry, keep_raw=request.keep_raw)
 
-    def _usable(self, request: ChatRequest, entry: Entry | None) -> ChatCompletionResult | None:
-        """A stored answer as that of a request, if it will do."""
-        if entry is None or (request.keep_raw and entry.result.raw is None):
+    def _usable(self, entry: Entry | None, *, keep_raw: bool) -> ChatCompletionResult | None:
+        """A stored answer as one of now, if it will do."""
+        if entry is None or (keep_raw and entry.result.raw is None):
             return None
         if self.accepts is not None and not self.accepts(entry.result):
             return None
-        return _free(entry.result, keep_raw=request.keep_raw)
+        return _free(entry.result, keep_raw=keep_raw)
 
     def _keep(self, request: ChatRequest, result: ChatCompletionResult) -> None:
         """Put an answer into the store, unless it is one that must not be kept."""
         identity = self.identities.get(result.endpoint or "")
         if identity is None or why_not_stored(result) is not None:
             return
-        key = cache_key(request, identity)
+        key = fingerprint_key(request.fingerprint(), identity)
         try:
             blob = encode_entry(key, result, time.time())
         except InputError as error:

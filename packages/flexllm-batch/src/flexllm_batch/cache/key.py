@@ -6,7 +6,6 @@ from functools import lru_cache
 from hashlib import blake2b
 
 from flexllm_core.json_codec import encode_json
-from flexllm_core.requests import ChatRequest
 from flexllm_providers.client import ProviderClient
 
 KEY_BYTES = 16
@@ -25,15 +24,6 @@ def endpoint_identity(client: ProviderClient) -> str:
     return encode_json(
         [client.provider, client.target.base_url.rstrip("/").lower(), endpoint.model, sorted(endpoint.dialect.items())]
     ).decode()
-
-
-def cache_key(request: ChatRequest, identity: str) -> bytes:
-    """The key of a request; its fingerprint has messages, model, every param and the sample number in it.
-
-    Raises:
-        InputError: The request cannot be written as JSON.
-    """
-    return fingerprint_key(request.fingerprint(), identity)
 
 
 def fingerprint_key(fingerprint: str, identity: str) -> bytes:

@@ -162,11 +162,11 @@ class Metered(ModelWrapper):
         if inner is None:
             return None
 
-        async def counted(requests: Sequence[ChatRequest]) -> Sequence[ChatCompletionResult | None]:
-            results = await inner(requests)
-            for request, result in zip(requests, results, strict=True):
+        async def counted(fingerprints: Sequence[str]) -> Sequence[ChatCompletionResult | None]:
+            results = await inner(fingerprints)
+            for result in results:
                 if result is not None:
-                    self._price(result, request)
+                    self.report.add(result)  # it costs nothing: there is nothing to price
             return results
 
         return counted
