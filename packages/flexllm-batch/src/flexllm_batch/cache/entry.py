@@ -68,8 +68,16 @@ def encode_entry(key: bytes, result: ChatCompletionResult, stored: float) -> byt
     if result.cost is not None:
         more["cost"] = str(result.cost)
     who = (result.model, result.provider, result.endpoint, result.response_id)
-    usage = None if result.usage is None else _tokens(result.usage)
+    usage = None if result.usage is None else _short(_tokens(result.usage))
     return encode_json([FORMAT, key.hex(), stored, result.content, result.finish_reason, *who, usage, more])
+
+
+def _short(numbers: tuple[int, ...]) -> tuple[int, ...]:
+    """Numbers without the zeros at their end."""
+    end = len(numbers)
+    while end and not numbers[end - 1]:
+        end -= 1
+    return numbers[:end]
 
 
 def packed(data: bytes) -> bytes:
@@ -123,9 +131,12 @@ def _result(
     content: Any, reason: Any, model: Any, provider: Any, endpoint: Any, response_id: Any, usage: Any, more: Any
 ) -> ChatCompletionResult:
     """The answer in an entry. This is done for each row that the cache answers, so it is short."""
-    for text in (content, reason, model, provider, endpoint, response_id):
-        if type(text) not in _TEXT:
-            raise TypeError("expected a text")
+    if not (
+        type(content) is type(reason) is type(model) is type(provider) is type(endpoint) is type(response_id) is str
+    ):
+        for text in (content, reason, model, provider, endpoint, response_id):
+            if type(text) not in _TEXT:
+                raise TypeError("expected a text")
     tokens = None if usage is None else _usage(usage)
     message = _plain_message(content)
     result = ChatCompletionResult(
@@ -133,7 +144,7 @@ def _result(
     )
     if more:
         _add(result, **more)
-    if why_not_stored(result) is not None:
+    if not (content and reason == "stop") and why_not_stored(result) is not None:
         raise ValueError("an answer that would not have been stored")
     return result
 
