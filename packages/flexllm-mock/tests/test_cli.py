@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import socket
@@ -13,6 +14,7 @@ from importlib.metadata import version
 
 import pytest
 
+from flexllm_mock import serving
 from flexllm_mock.cli import main
 
 COMMAND = [sys.executable, "-W", "error", "-X", "dev", "-m", "flexllm_mock"]
@@ -249,3 +251,15 @@ def test_verdict_of_another_kind_of_server(capsys, monkeypatch):
             main(["verdict", "http://127.0.0.1:1"])
         assert left.value.code == 1
         assert "no verdict" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("quiet", "shown"), [(False, ["read again", "broken"]), (True, ["broken"])])
+def test_server_reports_in_the_commands_way(capsys, quiet, shown):
+    """What is logged while the server runs looks like its other messages; of it, `--quiet` leaves the errors."""
+    logger = logging.getLogger("flexllm_mock")
+    with serving._logging(quiet=quiet):
+        logger.warning("read again")
+        logger.error("broken")
+    assert capsys.readouterr().err.splitlines() == [f"flexllm-mock: {message}" for message in shown]
+    assert logger.propagate
+    assert not logger.handlers

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import signal
 import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -48,10 +49,26 @@ def serve(
         signals.stop = partial(asyncio.get_running_loop().call_soon_threadsafe, server.stop)
         await server.run_until_stopped()
 
-    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+    with _logging(quiet=quiet), asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(run())
     if not quiet:
         note(f"stopped after {app.log.stats().requests} requests")
+
+
+@contextmanager
+def _logging(*, quiet: bool) -> Iterator[None]:
+    """Let what the server logs look like the command's other messages; when `quiet`, only errors."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("flexllm-mock: %(message)s"))
+    handler.setLevel(logging.ERROR if quiet else logging.INFO)
+    logger = logging.getLogger("flexllm_mock")
+    propagate, logger.propagate = logger.propagate, False
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = propagate
 
 
 def forget_ready_file(file: Path | None) -> None:
