@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+import flexllm
+
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", ROOT / "README.zh-CN.md", *sorted((ROOT / "docs").glob("*.md")),
              *sorted((ROOT / "packages").glob("*/README.md"))]  # fmt: skip
@@ -41,6 +43,16 @@ def test_python_examples_run(code, mock, tmp_path):
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
+
+
+def test_the_page_about_python_names_every_error_and_option():
+    """Whatever a program may catch or give."""
+    page = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    public = [getattr(flexllm, name) for name in flexllm.__all__]
+    errors = {kind.__name__ for kind in public if isinstance(kind, type) and issubclass(kind, flexllm.FlexLLMError)}
+    assert {name for name in errors if not re.search(rf"\b{name}\b", page)} == set()
+    options = flexllm.ChatOptions.__annotations__.keys() | flexllm.BatchOptions.__annotations__.keys()
+    assert {name for name in options if f"`{name}" not in page} == set()
 
 
 COMMANDS = [

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from flexllm_batch.batch import (
         Batch,
     )
+    from flexllm_batch.batch_methods import (
+        RowSkippedError,
+    )
     from flexllm_batch.batch_options import (
         BatchOptions,
     )
@@ -85,6 +88,7 @@ __all__ = [
     "Rates",
     "ResponseCacheConfig",
     "RowShape",
+    "RowSkippedError",
     "RunStats",
     "Survey",
     "diff_outputs",
@@ -105,6 +109,7 @@ _HOMES = {
         "OutputDiff",
         "diff_outputs",
     ),
+    "flexllm_batch.batch_methods": ("RowSkippedError",),
     "flexllm_batch.items": (
         "BatchItem",
         "BatchResult",
