@@ -112,6 +112,15 @@ def test_columns_stand_below_each_other_in_chinese(in_process, files, monkeypatc
     assert all(row.encode("gb18030")[columns - 2 : columns] == b"  " for row in rows)
 
 
+def test_a_balance_that_nobody_tells_is_said_so_in_chinese(in_process, monkeypatch):
+    """Why, and where to look."""
+    monkeypatch.setenv("FLEXLLM_LANG", "zh_CN")
+    code, _, err = in_process("credits", "--base-url", "http://127.0.0.1:1/v1", "--api-key", "k")
+    assert code == 1
+    assert "127.0.0.1 是你自己的服务器，没有余额" in err
+    assert "参见其日志" in err
+
+
 def test_the_bar_is_in_chinese(on_terminal, files, mock):
     """Rate, requests in flight, time left, and the first error of a kind."""
     files.write_input([{"q": f"{number}"} for number in range(8)])

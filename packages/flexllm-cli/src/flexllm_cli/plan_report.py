@@ -15,6 +15,7 @@ from flexllm_batch.planning.plan import Plan
 from flexllm_batch.planning.survey import CostOf, Range, Survey
 from flexllm_batch.progress import format_count
 from flexllm_batch.stop_rules import FailureLimit
+from flexllm_cli.i18n import gettext as _
 from flexllm_core.endpoint import EndpointConfig
 from flexllm_core.redact import redact
 
@@ -146,7 +147,7 @@ def _rounded(value: float | None) -> float | None:
 
 
 def _range_text(tokens: dict[str, Any]) -> str:
-    return f"{format_count(tokens['low'])} to {format_count(tokens['high'])}"
+    return _("{low} to {high}").format(low=format_count(tokens["low"]), high=format_count(tokens["high"]))
 
 
 def _output_text(tokens: dict[str, Any]) -> str:
@@ -160,7 +161,7 @@ def _cost_text(cost: dict[str, Any] | None) -> str:
         return "unknown, as a price is unknown (the configuration can give it)"
     if cost["high"] is None:
         return f"${cost['low']:.4f} at least for the input; that of the output is unknown without max_tokens"
-    return f"${cost['low']:.4f} to ${cost['high']:.4f}"
+    return _("{low} to {high}").format(low=f"${cost['low']:.4f}", high=f"${cost['high']:.4f}")
 
 
 def _budget_text(cost: dict[str, Any] | None, budget: Decimal) -> str:

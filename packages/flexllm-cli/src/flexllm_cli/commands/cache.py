@@ -122,7 +122,8 @@ def why(
         ttl = connection.batch.cache_ttl if cache_ttl is None else cache_ttl
     with inspect.opened(where.directory, where.max_size) as cache:
         entry = inspect.find_entry(cache, str(line.get("key", "")), identities)
-    print(translate_message(f"row {row}: {inspect.why(line, entry, ttl, time.time())}"))  # noqa: T201 - the result
+    reason = translate_message(inspect.why(line, entry, ttl, time.time()))
+    write_result(_("row {row}: {reason}").format(row=row, reason=reason) + "\n")
 
 
 def _config(folder: Path | None, config: Path | None) -> ResponseCacheConfig:

@@ -109,12 +109,12 @@ def _of_model(model: str, config: Config) -> list[tuple[str, Rates | None]]:
     prices += [(found.model, found.rates) for found in everywhere if found.rates != own]
     if not prices:
         close = similar_models(model)
-        near = (
-            f"`flexllm pricing {close[0]}`; similar: {', '.join(close)}"
-            if close
-            else "`price` in docs/cost.md, which an entry of the configuration may have"
+        if not close:
+            raise NotConfiguredError(f"the price of {model!r} is not known: give it as `price` in the configuration")
+        near = ", ".join(close)
+        raise NotConfiguredError(
+            f"the price of {model!r} is not known; see `flexllm pricing {close[0]}`; similar: {near}"
         )
-        raise NotConfiguredError(f"the price of {model!r} is not known; see {near}")
     return prices
 
 
