@@ -53,7 +53,8 @@ ERRORS_OF = (
 TEXTS_OF = (
     "flexllm_batch.planning.canary", "flexllm_batch.cache.inspect", "flexllm_cli.endpoint_check",
     "flexllm_cli.plan_report", "flexllm_cli.chat.commands", "flexllm_core.config",
-    "flexllm_core.options", "flexllm_core.resolve", "flexllm_providers.credits.fetch", "flexllm_providers.transport.errors",
+    "flexllm_core.options", "flexllm_core.resolve",
+    "flexllm_providers.credits.fetch", "flexllm_providers.transport.errors",
 )  # fmt: skip
 """Modules in which every text of several words is a message."""
 
