@@ -12,8 +12,10 @@ from flexllm_batch.inputs.records import Record
 from flexllm_batch.outcome import Outcome
 from flexllm_core.protocol import Recall
 
-BLOCK = 256
-"""Rows that are looked up together."""
+BLOCK = 128
+"""Rows that are looked up together, and twice as many after a block whose rows were all known.
+
+More of them wait longer to be asked, until the processor's caches have lost what was read of them."""
 
 AHEAD = 2
 """Blocks under way: the database reads some while the rows of another end."""
@@ -52,6 +54,7 @@ class RecalledRows:
         self._stopped = stopped
         self._ready: deque[Outcome] = deque()
         self._exhausted = False
+        self._size = BLOCK
         self._broken: Exception | None = None  # why the rows ended
         self._ahead: deque[asyncio.Task[list[Outcome]]] = deque()
         self._filling: asyncio.Future[None] | None = None  # those wait for it who find another at it
@@ -86,6 +89,7 @@ class RecalledRows:
             if self._exhausted and self._broken is not None:
                 raise self._broken
             known = [row for row in block if row.result is not None]
+            self._size = BLOCK * 2 if len(known) == len(block) else BLOCK
             self._ready.extend(block if not known else [row for row in block if row.result is None])
             waiting = self._known.deliver(known) if known else None
             if waiting is not None:
@@ -95,7 +99,7 @@ class RecalledRows:
         """The next block, its rows with the results that are known."""
         block: list[Outcome] = []
         try:
-            block.extend(map(self._keyed, itertools.islice(self._records, BLOCK)))
+            block.extend(map(self._keyed, itertools.islice(self._records, self._size)))
         except Exception as error:  # noqa: BLE001 - the rows are somebody's own code; raised when those before it are taken
             self._broken = error
         asked = [row for row in block if row.key is not None]
