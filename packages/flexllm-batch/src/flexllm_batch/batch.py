@@ -287,11 +287,14 @@ class Batch:
     def _deliver_known(self, outcomes: Sequence[Outcome]) -> Awaitable[None] | None:
         """Count answered rows and write their lines in one step."""
         if self.output is not None:
-            self.output.write_all([(outcome.record.index, self._line(outcome)) for outcome in outcomes])
+            self.output.write_all(
+                [outcome.record.index for outcome in outcomes], [self._line(outcome) for outcome in outcomes]
+            )
+        count, add = self.rules.should_stop, self.stats.add_result
         for outcome in outcomes:
-            self.rules.should_stop(None)
+            count(None)
             if outcome.result is not None:
-                self.stats.add_result(outcome.result)
+                add(outcome.result)
         return self._tell(outcomes, self._on_outcome) if self._on_outcome else None
 
     @staticmethod

@@ -12,9 +12,9 @@ from decimal import Decimal
 
 from flexllm_batch.cache.entry import Entry, encode_entry, why_not_stored
 from flexllm_batch.cache.joining import Joined, Leading
-from flexllm_batch.cache.key import fingerprint_key
+from flexllm_batch.cache.key import fingerprint_keys, identity_mask
 from flexllm_batch.cache.misses import Misses
-from flexllm_batch.cache.store import Keys, ResponseStore
+from flexllm_batch.cache.store import ResponseStore
 from flexllm_core.errors import InputError, LLMRequestError
 from flexllm_core.protocol import ChatModel, ModelWrapper, Recall
 from flexllm_core.requests import ChatRequest
@@ -47,7 +47,8 @@ class Cached(ModelWrapper):
         self.accepts = accepts
         self.store = store
         self.identities = identities
-        self._distinct = tuple(dict.fromkeys(identities.values()))
+        self._masks = {name: identity_mask(identity) for name, identity in identities.items()}
+        self._distinct = tuple(dict.fromkeys(self._masks.values()))
         self._misses = Misses()
         self._joined: dict[asyncio.AbstractEventLoop, Joined] = {}
 
@@ -125,7 +126,7 @@ class Cached(ModelWrapper):
         return self._recall
 
     async def _recall(self, fingerprints: Sequence[str]) -> list[ChatCompletionResult | None]:
-        wanted = [self._keys(fingerprint) for fingerprint in fingerprints]
+        wanted = [fingerprint_keys(fingerprint, self._distinct) for fingerprint in fingerprints]
         results: list[ChatCompletionResult | None] = [None] * len(wanted)
         with self._misses.looking(fingerprints) as unanswered:
             values = await self.store.small_values([key for keys in wanted for key in keys])
@@ -137,16 +138,13 @@ class Cached(ModelWrapper):
         self._misses.note(unanswered, time.monotonic())
         return results
 
-    def _keys(self, fingerprint: str) -> Keys:
-        return tuple([fingerprint_key(fingerprint, identity) for identity in self._distinct])
-
     def _missed(self, request: ChatRequest) -> bool:
         """Whether it was looked up in vain a moment ago, with others."""
         return self._misses.take(request.fingerprint(), time.monotonic())
 
     async def _stored(self, request: ChatRequest) -> ChatCompletionResult | None:
         """The answer in the store, if there is one that counts."""
-        entry = await self.store.look_up(self._keys(request.fingerprint()))
+        entry = await self.store.look_up(fingerprint_keys(request.fingerprint(), self._distinct))
         return self._usable(entry, keep_raw=request.keep_raw)
 
     def _usable(self, entry: Entry | None, *, keep_raw: bool) -> ChatCompletionResult | None:
@@ -159,10 +157,10 @@ class Cached(ModelWrapper):
 
     def _keep(self, request: ChatRequest, result: ChatCompletionResult) -> None:
         """Put an answer into the store, unless it is one that must not be kept."""
-        identity = self.identities.get(result.endpoint or "")
-        if identity is None or why_not_stored(result) is not None:
+        mask = self._masks.get(result.endpoint or "")
+        if mask is None or why_not_stored(result) is not None:
             return
-        key = fingerprint_key(request.fingerprint(), identity)
+        [key] = fingerprint_keys(request.fingerprint(), (mask,))
         try:
             blob = encode_entry(key, result, time.time())
         except InputError as error:

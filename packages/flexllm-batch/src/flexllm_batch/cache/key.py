@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Sequence
 from hashlib import blake2b
 
 from flexllm_core.json_codec import encode_json
@@ -26,12 +26,13 @@ def endpoint_identity(client: ProviderClient) -> str:
     ).decode()
 
 
-def fingerprint_key(fingerprint: str, identity: str) -> bytes:
-    """16 bytes: a request's fingerprint, crossed (XOR) with BLAKE2b-128 of the format's version and the identity."""
-    return (int(fingerprint, 16) ^ _mask(identity)).to_bytes(KEY_BYTES)
+def fingerprint_keys(fingerprint: str, masks: Sequence[int]) -> list[bytes]:
+    """The keys of a request at several endpoints: 16 bytes each, its fingerprint crossed (XOR) with each one's mask."""
+    number = int(fingerprint, 16)
+    return [(number ^ mask).to_bytes(KEY_BYTES) for mask in masks]
 
 
-@lru_cache
-def _mask(identity: str) -> int:
+def identity_mask(identity: str) -> int:
+    """BLAKE2b-128 of the format's version and an endpoint's identity."""
     text = f"{FORMAT}\n{identity}"
     return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=KEY_BYTES).digest())

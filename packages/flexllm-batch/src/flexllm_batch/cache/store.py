@@ -53,7 +53,7 @@ _CULL_EVERY = 2_000
 
 T = TypeVar("T")
 
-Keys = tuple[bytes, ...]
+Keys = Sequence[bytes]
 _Job = Callable[[], bool | None]
 """What the thread does next; the one that returns True is its last."""
 

@@ -178,15 +178,16 @@ class OutputFile:
         self.offsets.set(index, self.journal.append(line))
         self.scan.lines += 1
 
-    def write_all(self, lines: Sequence[tuple[int, bytes]]) -> None:
-        """Append the lines of many rows, as (index, line), in one write.
+    def write_all(self, indices: Sequence[int], lines: Sequence[bytes]) -> None:
+        """Append the lines of many rows in one write.
 
         Raises:
             JournalError: They cannot be written; none of them is in the file then.
         """
-        offset = self.journal.append(b"".join([line for _, line in lines]))
-        for index, line in lines:
-            self.offsets.set(index, offset)
+        offset = self.journal.append(b"".join(lines))
+        put = self.offsets.set
+        for index, line in zip(indices, lines, strict=True):
+            put(index, offset)
             offset += len(line)
         self.scan.lines += len(lines)
 
