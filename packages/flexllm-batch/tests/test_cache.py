@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -349,6 +349,23 @@ async def test_a_batch_with_the_cache_pays_for_each_question_once(make_server: A
     assert batch.cost.total_cost == sum(item.cost or 0 for item in batch if item.result and not item.result.cached)
     assert out.read_text().count('"cached":true') == 90
     assert (samples[0].result.cached, skipped[0].result.cached) == (False, False)  # type: ignore[union-attr]
+
+
+async def test_a_stream_is_not_read_ahead_for_the_cache(make_server: Any, tmp_path: Path) -> None:
+    """Its rows may come slowly, or hang on what was answered: each is asked as soon as there is room for it."""
+    server = make_server()
+    taken_before: list[int] = []
+
+    def rows() -> Iterator[str]:
+        for number in range(30):
+            taken_before.append(len(server.bodies))
+            yield f"question {number}"
+
+    config = ResponseCacheConfig(cache_dir=tmp_path / "cache")
+    async with server.client(cache=config, concurrency_limit=2) as client:
+        items = [item async for item in client.chat_batch_iter(rows())]
+    assert len(items) == 30
+    assert all(number - before <= 2 for number, before in enumerate(taken_before))
 
 
 async def test_rows_name_their_sample(make_server: Any, tmp_path: Path, write_rows: Any) -> None:

@@ -96,7 +96,10 @@ class Batch:
         )
 
     def _known_answers(self, model: ChatModel) -> KnownAnswers | None:
-        recall = model.recall() if isinstance(model, ModelWrapper) and not self.settings.skip_cache else None
+        """Where rows are looked up together; not those of a stream, which may come one by one and slowly."""
+        if isinstance(self.source, MessageStream) or self.settings.skip_cache or not isinstance(model, ModelWrapper):
+            return None
+        recall = model.recall()
         return None if recall is None else KnownAnswers(recall, self.settings.fingerprint, self._deliver_known)
 
     def records(self) -> Iterator[Record]:
