@@ -109,3 +109,26 @@ def test_the_result_as_json(cli, configured):
     assert good["time_to_first_token"] >= 0
     assert dead["steps"][-1]["state"] == "failed"
     assert dead["steps"][-1]["remedy"]
+
+
+def test_every_endpoint_of_a_model_is_tested(cli, start_mock):
+    """A pool is only as well as its members: each has its line, with its address."""
+    first, second = start_mock(), start_mock()
+    urls = [first.base_url, "http://127.0.0.1:9/v1", second.base_url]
+    path = cli.home / "config.yaml"
+    endpoints = "".join(f"      - base_url: {url}\n" for url in urls)
+    path.write_text(
+        f"models:\n  - id: m\n    name: many\n    endpoints:\n{endpoints}  - {{id: one, base_url: '{urls[0]}'}}\n"
+    )
+    done = cli("test", "-m", "many", "--config", path)
+    table, *rest = done.stdout.split("\n\n")
+    hosts = [url.split("/")[2] for url in urls]
+    assert [line.split()[:3] for line in table.splitlines()[1:]] == [["m", "@", host] for host in hosts]
+    assert ["FAILED" in line for line in table.splitlines()[1:]] == [False, True, False]
+    assert [text.split(": ")[0] for text in rest] == ["m @ 127.0.0.1:9"]
+    assert done.returncode == 6
+    every = cli("test", "--all", "--config", path, "--format", "json")
+    assert [(check["model"], check["address"]) for check in json.loads(every.stdout)] == [
+        *(("many", host) for host in hosts),
+        ("one", hosts[0]),
+    ]

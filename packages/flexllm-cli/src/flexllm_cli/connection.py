@@ -102,7 +102,12 @@ def connect(
 
 @contextlib.contextmanager
 def connect_to_host(
-    *, config_path: Path | None, model: str | None, base_url: str | None, api_key: str | None
+    *,
+    config_path: Path | None,
+    model: str | None,
+    base_url: str | None,
+    api_key: str | None,
+    endpoints: Literal["one", "all"] = "one",
 ) -> Iterator[Connection]:
     """As `connect`, for commands that ask about a host and need no model: a base URL alone is enough.
 
@@ -114,7 +119,9 @@ def connect_to_host(
         endpoint = endpoint_from({"base_url": base_url, **({"api_key": api_key} if api_key else {})}, "options")
         yield Connection(endpoint_with_key(endpoint), BatchConfig())
         return
-    with connect(config_path=config_path, model=model, base_url=base_url, api_key=api_key) as connection:
+    with connect(
+        config_path=config_path, model=model, base_url=base_url, api_key=api_key, endpoints=endpoints
+    ) as connection:
         yield connection
 
 

@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
+from urllib.parse import urlsplit
 
 from flexllm_cli.remedies import remedy_for
 from flexllm_core.endpoint import EndpointConfig
@@ -60,6 +61,7 @@ class Check:
 
     Attributes:
         label: The endpoint's name.
+        address: Host and port of its base URL.
         steps: What was looked at, in order; the first that failed is the last one.
         error: Why it failed; None where all is well.
         first_token: Seconds from the request to the first token.
@@ -67,6 +69,7 @@ class Check:
     """
 
     label: str
+    address: str = ""
     steps: list[Step] = field(default_factory=list)
     error: Exception | None = None
     first_token: float | None = None
@@ -95,6 +98,7 @@ async def check_endpoint(endpoint: EndpointConfig) -> Check:
     except FlexLLMError as error:
         check.fail("config", error)
         return check
+    check.address = urlsplit(client.target.base_url).netloc.rpartition("@")[2]
     key = "with a key" if endpoint.api_key else "without a key"
     check.ok("config", f"{client.target.base_url} · {client.provider} · {endpoint.model or 'no model'} · {key}")
     try:
@@ -220,9 +224,9 @@ def _note_speed(check: Check, result: ChatCompletionResult | None, times: list[f
     check.ok("speed", f"first token after {check.first_token:.2f} s{rate}")
 
 
-def failures(checks: list[Check]) -> Iterator[tuple[Check, Step]]:
-    """The steps that failed, each with its endpoint's check."""
-    for check in checks:
+def failures(checks: list[Check]) -> Iterator[tuple[int, Step]]:
+    """The steps that failed, each with the number of its endpoint's check."""
+    for number, check in enumerate(checks):
         for step in check.steps:
             if step.state == "failed":
-                yield check, step
+                yield number, step

@@ -33,8 +33,8 @@ def check_connection(
 ) -> None:
     """Test the connection to a model: configuration, DNS, TLS, key, model, and how fast it answers.
 
-    One short question is asked of each model. What fails comes with what to do about it. The exit code is
-    0 if all is well, else that of the first failure: 2 configuration, 3 no such model, 4 key, 6 network.
+    One short question is asked of each model, at each of its endpoints. What fails comes with what to do about it. The
+    exit code is 0 if all is well, else that of the first failure: 2 configuration, 3 no such model, 4 key, 6 network.
 
     Examples: flexllm test · flexllm test -m gpt-4 · flexllm test --all · flexllm test -m qwen --base-url http://host:8000/v1
     """
@@ -47,13 +47,14 @@ def check_connection(
     if every:
         checks = _check_configured(config, timeout)
     else:
-        with connect_to_host(config_path=config, model=model, base_url=base_url, api_key=api_key) as connection:
-            update = {"timeout": timeout} if timeout is not None else {}
-            checks = run(_check_each([connection.endpoint.model_copy(update=update)]))
+        with connect_to_host(
+            config_path=config, model=model, base_url=base_url, api_key=api_key, endpoints="all"
+        ) as connection:
+            checks = run(_check_each([connection.endpoint, *connection.others], timeout))
     if output_format == "json":
         write_result(json.dumps([_as_json(check) for check in checks], ensure_ascii=False) + "\n")
     else:
-        write_result("\n".join(_table(checks) if every else _lines(checks[0])) + "\n")
+        write_result("\n".join(_table(checks) if every or len(checks) > 1 else _lines(checks[0])) + "\n")
     errors = [check.error for check in checks if check.error is not None]
     if errors:
         report = report_of(errors[0])
@@ -67,31 +68,35 @@ def _check_configured(config: Path | None, timeout: float | None) -> list[Check]
     from flexllm_cli.endpoint_check import Check
     from flexllm_cli.event_loop import run
     from flexllm_core.errors import ConfigError, NotConfiguredError
-    from flexllm_core.resolve import resolve_endpoint
+    from flexllm_core.resolve import resolve_endpoints
 
     found = configuration(config)
     if not found.models:
         raise NotConfiguredError("no model is configured; run `flexllm init`")
     unusable: dict[str, Check] = {}
-    usable = []
+    usable: dict[str, list[EndpointConfig]] = {}
     for name in found.names():
         try:
-            endpoint = resolve_endpoint(found, model=name, env=os.environ)
+            several = resolve_endpoints(found, model=name, env=os.environ)
+            usable[name] = [endpoint.model_copy(update={"name": name}) for endpoint in several]
         except ConfigError as error:
             unusable[name] = Check(name)
             unusable[name].fail("config", error)
-        else:
-            usable.append(endpoint.model_copy(update={"timeout": timeout} if timeout is not None else {}))
-    checked = iter(run(_check_each(usable)))
-    return [unusable[name] if name in unusable else next(checked) for name in found.names()]
+    checked = iter(run(_check_each([endpoint for several in usable.values() for endpoint in several], timeout)))
+    return [
+        check
+        for name in found.names()
+        for check in ([unusable[name]] if name in unusable else [next(checked) for _ in usable[name]])
+    ]
 
 
-async def _check_each(endpoints: list[EndpointConfig]) -> list[Check]:
+async def _check_each(endpoints: list[EndpointConfig], timeout: float | None) -> list[Check]:
     import asyncio
 
     from flexllm_cli.endpoint_check import check_endpoint
 
-    return list(await asyncio.gather(*map(check_endpoint, endpoints)))
+    update = {"timeout": timeout} if timeout is not None else {}
+    return list(await asyncio.gather(*(check_endpoint(each.model_copy(update=update)) for each in endpoints)))
 
 
 def step_names() -> dict[str, str]:
@@ -135,16 +140,26 @@ def _table(checks: list[Check]) -> list[str]:
 
     names, shown = step_names(), marks()
     rows = [[_("model"), *(names[name] for name in STEPS[:-1]), _("first token"), _("tokens/s")]]
-    for check in checks:
+    titles = _titles(checks)
+    for check, title in zip(checks, titles, strict=True):
         states = {step.name: shown[step.state] for step in check.steps}
         first = f"{check.first_token:.2f} s" if check.first_token is not None else states.get("speed", "")
         rate = f"{check.token_rate:,.0f}" if check.token_rate is not None else ""
-        rows.append([check.label, *(states.get(name, "") for name in STEPS[:-1]), first, rate])
+        rows.append([title, *(states.get(name, "") for name in STEPS[:-1]), first, rate])
     lines = aligned(rows)
-    for check, step in failures(checks):
+    for number, step in failures(checks):
         detail, remedy = detail_text(step), translate_message(step.remedy)
-        lines += ["", f"{check.label}: {names[step.name]}: {detail}", f"  {_('remedy:')} {remedy}"]
+        lines += ["", f"{titles[number]}: {names[step.name]}: {detail}", f"  {_('remedy:')} {remedy}"]
     return lines
+
+
+def _titles(checks: list[Check]) -> list[str]:
+    """What the checks are called: those of one entry with their address."""
+    labels = [check.label for check in checks]
+    return [
+        f"{check.label} @ {check.address}" if labels.count(check.label) > 1 and check.address else check.label
+        for check in checks
+    ]
 
 
 def _as_json(check: Check) -> dict[str, Any]:
@@ -152,6 +167,7 @@ def _as_json(check: Check) -> dict[str, Any]:
 
     return {
         "model": check.label,
+        "address": check.address,
         "ok": check.error is None,
         "steps": [asdict(step) for step in check.steps],
         "time_to_first_token": check.first_token,
