@@ -9,10 +9,10 @@ from typing import Any
 from flexllm_mock.answers import ECHO_MODEL, AnswerRequest, Choice, answer
 from flexllm_mock.asgi import EVENT_STREAM_TYPE, ApiRequest, Reply
 from flexllm_mock.config import MockConfig
-from flexllm_mock.identity import answer_key, content_digest
-from flexllm_mock.jsontext import read_object, string, written
+from flexllm_mock.identity import answer_key
+from flexllm_mock.jsontext import string, written
 from flexllm_mock.openai.errors import OpenAIErrors, unknown_model
-from flexllm_mock.openai.inputs import Input, input_tokens, read_inputs
+from flexllm_mock.openai.inputs import Input, identify, input_tokens, read_inputs
 from flexllm_mock.openai.logprobs import TokenScore, score_choices
 from flexllm_mock.openai.models import CREATED
 from flexllm_mock.openai.parameters import MAX_CHOICES, boolean, invalid, mapping, missing, read_stops, whole_number
@@ -57,11 +57,7 @@ class CompletionsEndpoint(OpenAIErrors):
 
     def read(self, request: ApiRequest) -> None:
         """Parse the body and identify its content: model and prompt."""
-        payload = request.payload = read_object(request.body)
-        model = payload.get("model")
-        if isinstance(model, str):
-            request.model = model
-        request.digest = content_digest({"model": model, "prompt": payload.get("prompt")})
+        payload = identify(request, "prompt")
         request.event_stream = payload.get("stream") is True
 
     def reply(self, request: ApiRequest, literal: Prescribed | None = None) -> Reply:

@@ -7,10 +7,9 @@ from hashlib import blake2b
 from flexllm_mock.asgi import ApiRequest, Reply
 from flexllm_mock.config import MockConfig
 from flexllm_mock.embedding import as_base64, as_json, unit_vector
-from flexllm_mock.identity import content_digest
-from flexllm_mock.jsontext import canonical, read_object, string
+from flexllm_mock.jsontext import canonical, string
 from flexllm_mock.openai.errors import OpenAIErrors, unknown_model
-from flexllm_mock.openai.inputs import Input, input_tokens, read_inputs
+from flexllm_mock.openai.inputs import Input, identify, input_tokens, read_inputs
 from flexllm_mock.openai.parameters import invalid, missing, whole_number
 from flexllm_mock.scripted import Prescribed
 
@@ -30,11 +29,7 @@ class EmbeddingsEndpoint(OpenAIErrors):
 
     def read(self, request: ApiRequest) -> None:
         """Parse the body and identify its content: input and model."""
-        payload = request.payload = read_object(request.body)
-        model = payload.get("model")
-        if isinstance(model, str):
-            request.model = model
-        request.digest = content_digest({"input": payload.get("input"), "model": model})
+        identify(request, "input")
 
     def reply(self, request: ApiRequest, literal: Prescribed | None = None) -> Reply:
         """Answer with a vector for each input, the same for the same text wherever it stands."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from flexllm_mock.asgi import ApiRequest
+from flexllm_mock.identity import content_digest
+from flexllm_mock.jsontext import read_object
 from flexllm_mock.openai.parameters import invalid, missing
 from flexllm_mock.tokens import content_tokens
 
@@ -34,3 +37,13 @@ def input_tokens(content: Input) -> int:
 
 def _is_tokens(value: object) -> bool:
     return isinstance(value, list) and value != [] and all(item.__class__ is int and item >= 0 for item in value)
+
+
+def identify(request: ApiRequest, asked: str, default_model: str | None = None) -> dict[str, Any]:
+    """Parse the body and identify its content, the model and what stands under `asked`; the body's object."""
+    payload = request.payload = read_object(request.body)
+    model = payload.get("model", default_model)
+    if isinstance(model, str):
+        request.model = model
+    request.digest = content_digest({asked: payload.get(asked), "model": model})
+    return payload

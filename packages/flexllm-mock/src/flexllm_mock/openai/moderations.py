@@ -8,9 +8,10 @@ from typing import Any
 from flexllm_mock.asgi import ApiRequest, Reply
 from flexllm_mock.config import MockConfig
 from flexllm_mock.faults.dice import Dice
-from flexllm_mock.identity import answer_key, content_digest
-from flexllm_mock.jsontext import canonical, read_object
+from flexllm_mock.identity import answer_key
+from flexllm_mock.jsontext import canonical
 from flexllm_mock.openai.errors import OpenAIErrors, unknown_model
+from flexllm_mock.openai.inputs import identify
 from flexllm_mock.openai.parameters import invalid, missing
 from flexllm_mock.scripted import Prescribed
 
@@ -37,11 +38,7 @@ class ModerationsEndpoint(OpenAIErrors):
 
     def read(self, request: ApiRequest) -> None:
         """Parse the body and identify its content: input and model."""
-        payload = request.payload = read_object(request.body)
-        model = payload.get("model", _DEFAULT_MODEL)
-        if isinstance(model, str):
-            request.model = model
-        request.digest = content_digest({"input": payload.get("input"), "model": model})
+        identify(request, "input", _DEFAULT_MODEL)
 
     def reply(self, request: ApiRequest, literal: Prescribed | None = None) -> Reply:
         """Answer with scores for each input."""
