@@ -10,14 +10,14 @@ import pytest
 
 from flexllm_batch.inputs.records import Record
 from flexllm_batch.outcome import Outcome
-from flexllm_batch.recalled_rows import BLOCK, KnownAnswers
+from flexllm_batch.recalled_rows import AHEAD, BLOCK, KnownAnswers
 from flexllm_batch.runner import Runner
 from flexllm_batch.stop_rules import StopRules
 from flexllm_core.errors import AuthenticationError, InputError
 from flexllm_core.requests import ChatRequest
 from flexllm_core.results import ChatCompletionResult
 
-ROWS = 3 * BLOCK + 7
+ROWS = (AHEAD + 2) * BLOCK + 7
 
 
 class Memory:
@@ -100,7 +100,7 @@ async def test_known_rows_end_together(make_model: Any) -> None:
     """A block in one step; the blocks grow when all of their rows are known."""
     memory = Memory(lambda _: True)
     await runner(make_model(), memory).run(records())
-    assert memory.together == [BLOCK, BLOCK, BLOCK + 7]
+    assert memory.together == [*[BLOCK] * AHEAD, 2 * BLOCK, 7]
 
 
 def test_the_next_block_is_looked_up_while_rows_are_asked(make_model: Any, run_virtual: Any) -> None:

@@ -17,8 +17,10 @@ BLOCK = 128
 
 More of them wait longer to be asked, until the processor's caches have lost what was read of them."""
 
-AHEAD = 2
-"""Blocks under way: the database reads some while the rows of another end."""
+AHEAD = 4
+"""Blocks under way: the database reads some while the rows of another end.
+
+The thread that reads also writes, and waits some milliseconds for Python's lock whenever the event loop is busy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,10 @@ class RecalledRows:
         self._broken: Exception | None = None  # why the rows ended
         self._ahead: deque[asyncio.Task[list[Outcome]]] = deque()
         self._filling: asyncio.Future[None] | None = None  # those wait for it who find another at it
+
+    def ready(self) -> Outcome | None:
+        """The next row that is to be asked, if it was looked up already; else None, and `take` gives it."""
+        return self._ready.popleft() if self._ready else None
 
     async def take(self) -> Outcome | None:
         """The next row that is to be asked; None after the last one.

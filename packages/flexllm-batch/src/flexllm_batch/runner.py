@@ -107,7 +107,7 @@ class Runner:
             take = _shared(records, self._prepared)
         elif self._known is not None:
             self._recalled = RecalledRows(records, self._known, lambda: self.stopped)
-            take = self._recalled.take
+            return [self._work_recalled(self._recalled) for _ in workers]
         else:
             return [self._work(records) for _ in workers]
         return [self._work_async(take) for _ in workers]
@@ -125,20 +125,31 @@ class Runner:
             await self._settle(self._prepared(record))
 
     async def _work_async(self, take: Take) -> None:
-        worker = asyncio.current_task()
-        assert worker is not None
         while not self.stopped:
-            self._taking.add(worker)
-            try:
-                row = await take()
-            except Exception as error:  # noqa: BLE001 - as above
-                self._source_broke(error)
-                return
-            finally:
-                self._taking.discard(worker)
+            row = await self._taken(take)
             if row is None or self.stopped:
                 return
-            await self._settle(row if row.request is not None or row.error is not None else self._with_request(row))
+            await self._settle(row)
+
+    async def _work_recalled(self, rows: RecalledRows) -> None:
+        while not self.stopped:
+            row = rows.ready() or await self._taken(rows.take)
+            if row is None or self.stopped:
+                return
+            await self._settle(row if row.error is not None else self._with_request(row))
+
+    async def _taken(self, take: Take) -> Outcome | None:
+        """A row that may have to be waited for; None when there is no other."""
+        worker = asyncio.current_task()
+        assert worker is not None
+        self._taking.add(worker)
+        try:
+            return await take()
+        except Exception as error:  # noqa: BLE001 - as above
+            self._source_broke(error)
+            return None
+        finally:
+            self._taking.discard(worker)
 
     def _source_broke(self, error: Exception) -> None:
         """Take no more rows; those in flight are finished, and then `error` is raised."""
