@@ -8,6 +8,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +156,7 @@ def write_values(cache: diskcache.Cache, values: Sequence[tuple[bytes, bytes]], 
         for start in range(0, len(values), _ROWS_AT_ONCE):
             part = values[start : start + _ROWS_AT_ONCE]
             query = f"{_INSERT}{','.join(['(?, ?)'] * len(part))}{_REPLACING}"
-            cache._sql(query, (*(column for row in part for column in row), now, expires))  # noqa: SLF001
+            cache._sql(query, (*chain.from_iterable(part), now, expires))  # noqa: SLF001
 
 
 def set_aside(directory: Path, reason: str) -> None:

@@ -10,7 +10,6 @@ import asyncio
 import atexit
 import contextlib
 import errno
-import itertools
 import logging
 import os
 import queue
@@ -37,15 +36,15 @@ from flexllm_batch.cache.entry import Entry, decode_entry, packed, plain
 
 logger = logging.getLogger("flexllm")
 
-WRITE_INTERVAL = 0.1
+WRITE_INTERVAL = 0.25
 """Seconds that a finished answer waits at most for others to be written with."""
 
-WRITE_BATCH = 2_000
-"""Answers in one transaction; reads that wait go first.
+WRITE_BATCH = 5_000
+"""Answers for which the interval is not waited for; reads that wait go first.
 
 Keys are hashes, so that nearly each of few answers dirties a page of the index of its own, while many share them."""
 
-MAX_PENDING = 5 * WRITE_BATCH
+MAX_PENDING = 2 * WRITE_BATCH
 """Answers waiting to be written; beyond them, calls wait too."""
 
 _CULL_EVERY = 2_000
@@ -178,7 +177,7 @@ class ResponseStore:
 
     async def flush(self) -> None:
         """Wait until everything put before is written, or the store is off."""
-        if self._pending:
+        if self._thread is not None:  # it may be at the last of them
             loop = asyncio.get_running_loop()
             written: asyncio.Future[None] = loop.create_future()
             self._send(lambda: self._flush(loop, written))
@@ -246,19 +245,20 @@ class ResponseStore:
             pass
 
     def _write_some(self) -> bool:
-        """Write a batch of what waits; False when nothing waits, or somebody else is writing for long."""
+        """Write what waits; False when nothing waits, or somebody else is writing for long."""
         with self._lock:
-            entries = list(itertools.islice(self._pending.items(), WRITE_BATCH))
-        if not entries or self._with_cache(lambda cache: self._store(cache, entries)) is None:
+            entries, self._pending = self._pending, {}
+        if not entries:
             return False
+        if self._with_cache(lambda cache: self._store(cache, entries)) is not None:
+            return True
         with self._lock:
-            for key, data in entries:
-                if self._pending.get(key) is data:
-                    del self._pending[key]
-        return True
+            if self.off is None:  # what came meanwhile is newer
+                self._pending = entries | self._pending
+        return False
 
-    def _store(self, cache: diskcache.Cache, entries: list[tuple[bytes, bytes]]) -> bool:
-        write_values(cache, [(key, packed(data)) for key, data in entries], self.config.ttl or None)
+    def _store(self, cache: diskcache.Cache, entries: dict[bytes, bytes]) -> bool:
+        write_values(cache, [(key, packed(data)) for key, data in entries.items()], self.config.ttl or None)
         self._written += len(entries)
         if self._written >= _CULL_EVERY:
             self._written = 0
