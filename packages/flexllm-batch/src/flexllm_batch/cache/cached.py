@@ -12,7 +12,7 @@ from decimal import Decimal
 
 from flexllm_batch.cache.entry import Entry, encode_entry, why_not_stored
 from flexllm_batch.cache.joining import Joined, Leading
-from flexllm_batch.cache.key import fingerprint_keys, identity_mask
+from flexllm_batch.cache.key import fingerprint_key, fingerprint_keys, identity_tag
 from flexllm_batch.cache.misses import Misses
 from flexllm_batch.cache.store import ResponseStore
 from flexllm_core.errors import InputError, LLMRequestError
@@ -47,8 +47,8 @@ class Cached(ModelWrapper):
         self.accepts = accepts
         self.store = store
         self.identities = identities
-        self._masks = {name: identity_mask(identity) for name, identity in identities.items()}
-        self._distinct = tuple(dict.fromkeys(self._masks.values()))
+        self._tags = {name: identity_tag(identity) for name, identity in identities.items()}
+        self._distinct = tuple(dict.fromkeys(self._tags.values()))
         self._misses = Misses()
         self._joined: dict[asyncio.AbstractEventLoop, Joined] = {}
 
@@ -64,12 +64,14 @@ class Cached(ModelWrapper):
         """Answer a request from the store, from an identical call in flight, or by asking."""
         if request.skip_cache:
             return await self.inner.complete(request)
-        joined, key = self._in_flight(), (request.fingerprint(), request.keep_raw)
+        joined, fingerprint = self._in_flight(), request.fingerprint()
+        key = (fingerprint, request.keep_raw)
         turn = joined.lead(key) or await joined.turn(key)
         if not isinstance(turn, Leading):
             return _copy(turn)
         try:
-            result = None if self._missed(request) else await self._stored(request)
+            missed = self._misses.take(fingerprint, time.monotonic())
+            result = None if missed else await self._stored(request)
             if result is None:
                 result = await self.inner.complete(request)
                 self._keep(request, result)
@@ -108,7 +110,8 @@ class Cached(ModelWrapper):
             joined.end(key, turn)
 
     async def _replay_or_ask(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
-        known = None if self._missed(request) else await self._stored(request)
+        missed = self._misses.take(request.fingerprint(), time.monotonic())
+        known = None if missed else await self._stored(request)
         if known is not None:
             for event in replayed(known):
                 yield event
@@ -128,19 +131,20 @@ class Cached(ModelWrapper):
     async def _recall(self, fingerprints: Sequence[str]) -> list[ChatCompletionResult | None]:
         wanted = [fingerprint_keys(fingerprint, self._distinct) for fingerprint in fingerprints]
         results: list[ChatCompletionResult | None] = [None] * len(wanted)
-        with self._misses.looking(fingerprints) as unanswered:
+        self._misses.look(fingerprints)
+        try:
             values = await self.store.small_values([key for keys in wanted for key in keys])
+        except BaseException:
+            for fingerprint in fingerprints:
+                self._misses.forget(fingerprint)
+            raise
         if values:
             for place, keys in enumerate(wanted):
                 if not values.keys().isdisjoint(keys):
-                    unanswered.discard(fingerprints[place])
+                    self._misses.forget(fingerprints[place])
                     results[place] = self._usable(self.store.newest(keys, values), keep_raw=False)
-        self._misses.note(unanswered, time.monotonic())
+        self._misses.note(fingerprints, time.monotonic())
         return results
-
-    def _missed(self, request: ChatRequest) -> bool:
-        """Whether it was looked up in vain a moment ago, with others."""
-        return self._misses.take(request.fingerprint(), time.monotonic())
 
     async def _stored(self, request: ChatRequest) -> ChatCompletionResult | None:
         """The answer in the store, if there is one that counts."""
@@ -157,17 +161,18 @@ class Cached(ModelWrapper):
 
     def _keep(self, request: ChatRequest, result: ChatCompletionResult) -> None:
         """Put an answer into the store, unless it is one that must not be kept."""
-        mask = self._masks.get(result.endpoint or "")
-        if mask is None or why_not_stored(result) is not None:
+        tag = self._tags.get(result.endpoint or "")
+        if tag is None or why_not_stored(result) is not None:
             return
-        [key] = fingerprint_keys(request.fingerprint(), (mask,))
+        fingerprint = request.fingerprint()
+        key = fingerprint_key(fingerprint, tag)
         try:
             blob = encode_entry(key, result, time.time())
         except InputError as error:
             logger.warning("an answer of %s cannot be kept in the cache: %s", result.endpoint, error)
             return
         self.store.put(key, blob)
-        self._misses.forget(request.fingerprint())
+        self._misses.forget(fingerprint)
 
     async def aclose(self) -> None:
         """Close what is wrapped, then write what is left and close the store."""

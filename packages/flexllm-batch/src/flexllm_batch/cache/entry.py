@@ -1,4 +1,4 @@
-"""An answer as the cache keeps it: compressed JSON, with a version, its key and the time it was stored."""
+"""An answer as the cache keeps it: its key and compressed JSON, with a version and the time it was stored."""
 
 from __future__ import annotations
 
@@ -24,8 +24,13 @@ _COMPLETE = ("stop", "tool_calls")
 
 _TEXT = (str, type(None))
 
+_PLAIN_KEYS = 2  # role and content
+
 _tokens = attrgetter(*(field.name for field in fields(Usage)))
 """The numbers of a usage, in the order of their fields."""
+
+_COMMON = 3
+"""How many of them most answers have."""
 
 
 @dataclass(slots=True)
@@ -40,15 +45,15 @@ def why_not_stored(result: ChatCompletionResult) -> str | None:
     """Why an answer is not kept; None when it is."""
     if result.finish_reason not in _COMPLETE:
         return f"its finish_reason is {result.finish_reason}: only complete answers are kept"
-    if not result.tool_calls and not all(result.choices or (result.content,)):
+    if not result.tool_calls and not (all(result.choices) if result.choices else result.content):
         return "it is empty"
     return None
 
 
 def encode_entry(key: bytes, result: ChatCompletionResult, stored: float) -> bytes:
-    """An entry as JSON; `packed` makes it what the database has.
+    """An entry's key and its JSON; `packed` makes it what the database has.
 
-    It is a list: version, key, time, the texts and the usage, and an object with what few answers have. Names
+    The JSON is a list: version, time, the texts and the usage, and an object with what few answers have. Names
     would take a third of its bytes and of the time to read it.
 
     Raises:
@@ -59,7 +64,7 @@ def encode_entry(key: bytes, result: ChatCompletionResult, stored: float) -> byt
         more["reasoning_content"] = result.reasoning_content
     if result.tool_calls:
         more["tool_calls"] = [[call.id, call.name, call.arguments] for call in result.tool_calls]
-    if result.assistant_message != _plain_message(result.content):
+    if not _is_plain(result.assistant_message, result.content):
         more["assistant_message"] = result.assistant_message
     if result.raw is not None:
         more["raw"] = result.raw
@@ -67,21 +72,23 @@ def encode_entry(key: bytes, result: ChatCompletionResult, stored: float) -> byt
         more["choices"] = result.choices
     if result.cost is not None:
         more["cost"] = str(result.cost)
-    who = (result.model, result.provider, result.endpoint, result.response_id)
+    answer = (result.content, result.finish_reason, result.model, result.provider, result.endpoint, result.response_id)
     usage = None if result.usage is None else _short(_tokens(result.usage))
-    return encode_json([FORMAT, key.hex(), stored, result.content, result.finish_reason, *who, usage, more])
+    return key + encode_json([FORMAT, stored, *answer, usage, more])
 
 
 def _short(numbers: tuple[int, ...]) -> tuple[int, ...]:
     """Numbers without the zeros at their end."""
+    if not any(numbers[_COMMON:]):
+        return numbers[:_COMMON]
     end = len(numbers)
-    while end and not numbers[end - 1]:
+    while not numbers[end - 1]:
         end -= 1
     return numbers[:end]
 
 
 def packed(data: bytes) -> bytes:
-    """An entry's JSON as the database has it: behind a byte that tells its form, deflated where that is worth it."""
+    """An entry as the database has it: behind a byte that tells its form, deflated where that is worth it."""
     return _DEFLATED + zlib.compress(data, 1) if len(data) > _WORTH_DEFLATING else plain(data)
 
 
@@ -96,14 +103,14 @@ def decode_entry(key: bytes, blob: object) -> Entry | None:
 
 
 def plain(data: bytes) -> bytes:
-    """An entry's JSON as the database has it, in the form that takes no time."""
+    """An entry as the database has it, in the form that takes no time."""
     return _PLAIN + data
 
 
 def _entry(key: bytes, data: bytes) -> Entry:
     try:
-        version, its_key, stored, *answer = decode_json(data)
-        if version != FORMAT or its_key != key.hex():
+        version, stored, *answer = decode_json(data[len(key) :])
+        if version != FORMAT or not data.startswith(key):
             raise ValueError("the entry of another key or version")
         return Entry(_result(*answer), float(stored))
     except (TypeError, KeyError, AttributeError, InvalidOperation) as error:
@@ -113,6 +120,15 @@ def _entry(key: bytes, data: bytes) -> Entry:
 def _plain_message(content: str | None) -> dict[str, Any]:
     """The assistant message of an answer that is a text and nothing else; it is not written twice."""
     return {"role": "assistant", "content": content}
+
+
+def _is_plain(message: dict[str, Any] | None, content: str | None) -> bool:
+    return (
+        message is not None
+        and len(message) == _PLAIN_KEYS
+        and message.get("role") == "assistant"
+        and message.get("content", ...) == content
+    )
 
 
 def _inflated(blob: bytes) -> bytes:

@@ -12,12 +12,9 @@ from flexllm_core.results import ChatCompletionResult
 class Leading:
     """A call that asks; it says how it ended in `result` or, when the question itself is at fault, in `error`."""
 
-    __slots__ = ("ended", "error", "result")
-
-    def __init__(self) -> None:
-        self.result: ChatCompletionResult | None = None
-        self.error: LLMRequestError | None = None
-        self.ended: asyncio.Future[None] | None = None  # made by the first that waits
+    result: ChatCompletionResult | None = None
+    error: LLMRequestError | None = None
+    ended: asyncio.Future[None] | None = None  # made by the first that waits
 
 
 class Joined:

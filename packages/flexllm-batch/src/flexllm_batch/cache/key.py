@@ -8,9 +8,12 @@ from hashlib import blake2b
 from flexllm_core.json_codec import encode_json
 from flexllm_providers.client import ProviderClient
 
-KEY_BYTES = 16
+TAG_BYTES = 8
+"""Bytes that tell the endpoints of a folder apart: a few, or some hundred."""
 
-FORMAT = 1
+KEY_BYTES = 16 + TAG_BYTES
+
+FORMAT = 2
 """Version of keys and entries; another version's answers are not found."""
 
 
@@ -26,13 +29,18 @@ def endpoint_identity(client: ProviderClient) -> str:
     ).decode()
 
 
-def fingerprint_keys(fingerprint: str, masks: Sequence[int]) -> list[bytes]:
-    """The keys of a request at several endpoints: 16 bytes each, its fingerprint crossed (XOR) with each one's mask."""
-    number = int(fingerprint, 16)
-    return [(number ^ mask).to_bytes(KEY_BYTES) for mask in masks]
+def fingerprint_key(fingerprint: str, tag: bytes) -> bytes:
+    """The key of a request at an endpoint: the 16 bytes of its fingerprint, then the endpoint's tag."""
+    return bytes.fromhex(fingerprint) + tag
 
 
-def identity_mask(identity: str) -> int:
-    """BLAKE2b-128 of the format's version and an endpoint's identity."""
+def fingerprint_keys(fingerprint: str, tags: Sequence[bytes]) -> list[bytes]:
+    """The keys of a request at several endpoints."""
+    question = bytes.fromhex(fingerprint)
+    return [question + tag for tag in tags]
+
+
+def identity_tag(identity: str) -> bytes:
+    """BLAKE2b-64 of the format's version and an endpoint's identity."""
     text = f"{FORMAT}\n{identity}"
-    return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=KEY_BYTES).digest())
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=TAG_BYTES).digest()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 FRESH = 1.0
 """Seconds for which it is believed that no other process has stored an answer meanwhile."""
@@ -15,30 +14,22 @@ class Misses:
     """Fingerprints with the time of their look-up; each is good for one call."""
 
     def __init__(self) -> None:
-        self._since: dict[str, float] = {}
-        self._looking: list[set[str]] = []
+        self._since: dict[str, float | None] = {}  # None while the look-up goes on
 
-    @contextlib.contextmanager
-    def looking(self, fingerprints: Iterable[str]) -> Iterator[set[str]]:
-        """While these are looked up: what is stored meanwhile (`forget`) is taken out of the set."""
-        unanswered = set(fingerprints)
-        self._looking.append(unanswered)
-        try:
-            yield unanswered
-        finally:
-            self._looking = [other for other in self._looking if other is not unanswered]
+    def look(self, fingerprints: Iterable[str]) -> None:
+        """These are looked up from now on; `note` says when that was in vain."""
+        self._since.update(dict.fromkeys(fingerprints))
 
     def note(self, fingerprints: Iterable[str], now: float) -> None:
-        """These were looked up in vain."""
-        if len(self._since) > _MANY:
-            self._since = {key: since for key, since in self._since.items() if now - since < FRESH}
-        self._since.update(dict.fromkeys(fingerprints, now))
+        """Of these, those that were not forgotten since `look` were looked up in vain."""
+        since = self._since
+        since.update({fingerprint: now for fingerprint in fingerprints if fingerprint in since})
+        if len(since) > _MANY:
+            self._since = {key: at for key, at in since.items() if at is None or now - at < FRESH}
 
     def forget(self, fingerprint: str) -> None:
         """There is an answer."""
         self._since.pop(fingerprint, None)
-        for unanswered in self._looking:
-            unanswered.discard(fingerprint)
 
     def take(self, fingerprint: str, now: float) -> bool:
         """Whether another look-up can be left out."""
