@@ -10,14 +10,14 @@ import pytest
 
 from flexllm_batch.inputs.records import Record
 from flexllm_batch.outcome import Outcome
-from flexllm_batch.recalled_rows import AHEAD, BLOCK, KnownAnswers
+from flexllm_batch.recalled_rows import BLOCK, LARGEST_BLOCK, KnownAnswers
 from flexllm_batch.runner import Runner
 from flexllm_batch.stop_rules import StopRules
 from flexllm_core.errors import AuthenticationError, InputError
 from flexllm_core.requests import ChatRequest
 from flexllm_core.results import ChatCompletionResult
 
-ROWS = (AHEAD + 2) * BLOCK + 7
+ROWS = 4 * BLOCK + 7
 
 
 class Memory:
@@ -33,7 +33,7 @@ class Memory:
     async def recall(self, fingerprints: Sequence[str]) -> list[ChatCompletionResult | None]:
         self.looked_up.append(len(fingerprints))
         await asyncio.sleep(self.delay)
-        numbers = [NUMBERS[fingerprint] for fingerprint in fingerprints]
+        numbers = [NUMBERS.get(fingerprint, -1) for fingerprint in fingerprints]
         return [ChatCompletionResult(f"known {n}", cached=True) if self.knows(n) else None for n in numbers]
 
     def deliver(self, outcomes: Sequence[Outcome]) -> None:
@@ -97,10 +97,20 @@ async def test_each_row_ends_once_known_or_asked(make_model: Any, knows: Callabl
 
 
 async def test_known_rows_end_together(make_model: Any) -> None:
-    """A block in one step; the blocks grow when all of their rows are known."""
+    """A block in one step."""
     memory = Memory(lambda _: True)
     await runner(make_model(), memory).run(records())
-    assert memory.together == [*[BLOCK] * AHEAD, 2 * BLOCK, 7]
+    assert memory.together == [BLOCK, BLOCK, BLOCK, BLOCK, 7]
+
+
+def test_blocks_grow_while_they_are_waited_for(make_model: Any, run_virtual: Any) -> None:
+    """Where rows are asked fast, up to a limit; where they are not, few of them are read ahead."""
+    fast, slow = Memory(lambda _: False, delay=1.0), Memory(lambda _: False, delay=0.01)
+    run_virtual(runner(make_model(), fast).run(records(6 * LARGEST_BLOCK)))
+    assert fast.looked_up[:3] == [BLOCK, BLOCK, 2 * BLOCK]
+    assert max(fast.looked_up) == LARGEST_BLOCK
+    run_virtual(runner(make_model(delay=1.0), slow).run(records(6 * LARGEST_BLOCK)))
+    assert max(slow.looked_up) == 2 * BLOCK  # the first is always waited for
 
 
 def test_the_next_block_is_looked_up_while_rows_are_asked(make_model: Any, run_virtual: Any) -> None:

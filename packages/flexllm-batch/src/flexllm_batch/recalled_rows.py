@@ -13,14 +13,17 @@ from flexllm_batch.outcome import Outcome
 from flexllm_core.protocol import Recall
 
 BLOCK = 128
-"""Rows that are looked up together, and twice as many after a block whose rows were all known.
+"""Rows that are looked up together at first, and as long as all of them are known."""
 
-More of them wait longer to be asked, until the processor's caches have lost what was read of them."""
+LARGEST_BLOCK = 1024
+"""Rows that are looked up together at most.
 
-AHEAD = 4
-"""Blocks under way: the database reads some while the rows of another end.
+While rows are asked, the database's thread waits some milliseconds for Python's lock, and takes it from the event loop
+several times for each block; so a block is twice as large when the one before had to be waited for. Rows that are
+asked slowly are not read far ahead."""
 
-The thread that reads also writes, and waits some milliseconds for Python's lock whenever the event loop is busy."""
+AHEAD = 2
+"""Blocks under way: the database reads some while the rows of another end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +93,17 @@ class RecalledRows:
         while not (self._ready or self._exhausted or self._stopped()):
             while len(self._ahead) < AHEAD:
                 self._ahead.append(asyncio.create_task(self._looked_up()))
-            block = await self._ahead.popleft()
+            looking = self._ahead.popleft()
+            late = not looking.done()
+            block = await looking
             self._exhausted = not block
             if self._exhausted and self._broken is not None:
                 raise self._broken
             known = [row for row in block if row.result is not None]
-            self._size = BLOCK * 2 if len(known) == len(block) else BLOCK
+            if len(known) == len(block):
+                self._size = BLOCK
+            elif late:
+                self._size = min(2 * self._size, LARGEST_BLOCK)
             self._ready.extend(block if not known else [row for row in block if row.result is None])
             waiting = self._known.deliver(known) if known else None
             if waiting is not None:
