@@ -46,6 +46,14 @@ class Usage:
     audio_tokens: int = 0
     output_audio_tokens: int = 0
 
+    @property
+    def has_details(self) -> bool:
+        """Whether any number but the first three is not 0; those of most answers are."""
+        return bool(
+            self.cached_tokens or self.cache_write_tokens or self.reasoning_tokens
+            or self.cache_write_1h_tokens or self.audio_tokens or self.output_audio_tokens
+        )  # fmt: skip
+
     def to_dict(self) -> dict[str, int]:
         """The usage as JSON; the details only where they are not 0."""
         out = {
@@ -53,11 +61,8 @@ class Usage:
             "completion_tokens": self.completion_tokens,
             "total_tokens": self.total_tokens,
         }
-        if not (
-            self.cached_tokens or self.cache_write_tokens or self.reasoning_tokens
-            or self.cache_write_1h_tokens or self.audio_tokens or self.output_audio_tokens
-        ):  # fmt: skip
-            return out  # as most answers' do; to look at each by its name takes longer than all the rest
+        if not self.has_details:
+            return out
         for name in _DETAILS:
             value: int = getattr(self, name)
             if value:

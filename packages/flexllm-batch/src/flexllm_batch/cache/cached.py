@@ -129,20 +129,22 @@ class Cached(ModelWrapper):
         return self._recall
 
     async def _recall(self, fingerprints: Sequence[str]) -> list[ChatCompletionResult | None]:
-        wanted = [fingerprint_keys(fingerprint, self._distinct) for fingerprint in fingerprints]
-        results: list[ChatCompletionResult | None] = [None] * len(wanted)
+        keys = [fingerprint_key(fingerprint, tag) for fingerprint in fingerprints for tag in self._distinct]
+        results: list[ChatCompletionResult | None] = [None] * len(fingerprints)
         self._misses.look(fingerprints)
         try:
-            values = await self.store.small_values([key for keys in wanted for key in keys])
+            values = await self.store.small_values(keys)
         except BaseException:
             for fingerprint in fingerprints:
                 self._misses.forget(fingerprint)
             raise
         if values:
-            for place, keys in enumerate(wanted):
-                if not values.keys().isdisjoint(keys):
-                    self._misses.forget(fingerprints[place])
-                    results[place] = self._usable(self.store.newest(keys, values), keep_raw=False)
+            tags = len(self._distinct)
+            for place, fingerprint in enumerate(fingerprints):
+                its_keys = keys[place * tags : (place + 1) * tags]
+                if not values.keys().isdisjoint(its_keys):
+                    self._misses.forget(fingerprint)
+                    results[place] = self._usable(self.store.newest(its_keys, values), keep_raw=False)
         self._misses.note(fingerprints, time.monotonic())
         return results
 

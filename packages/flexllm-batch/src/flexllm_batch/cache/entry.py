@@ -29,9 +29,6 @@ _PLAIN_KEYS = 2  # role and content
 _tokens = attrgetter(*(field.name for field in fields(Usage)))
 """The numbers of a usage, in the order of their fields."""
 
-_COMMON = 3
-"""How many of them most answers have."""
-
 
 @dataclass(slots=True)
 class Entry:
@@ -73,18 +70,19 @@ def encode_entry(key: bytes, result: ChatCompletionResult, stored: float) -> byt
     if result.cost is not None:
         more["cost"] = str(result.cost)
     answer = (result.content, result.finish_reason, result.model, result.provider, result.endpoint, result.response_id)
-    usage = None if result.usage is None else _short(_tokens(result.usage))
+    usage = None if result.usage is None else _numbers(result.usage)
     return key + encode_json([FORMAT, stored, *answer, usage, more])
 
 
-def _short(numbers: tuple[int, ...]) -> tuple[int, ...]:
-    """Numbers without the zeros at their end."""
-    if not any(numbers[_COMMON:]):
-        return numbers[:_COMMON]
-    end = len(numbers)
-    while not numbers[end - 1]:
-        end -= 1
-    return numbers[:end]
+def _numbers(usage: Usage) -> tuple[int, ...]:
+    """The numbers of a usage, in the order of their fields, without the zeros at their end."""
+    if usage.has_details:
+        numbers = _tokens(usage)
+        end = len(numbers)
+        while not numbers[end - 1]:
+            end -= 1
+        return numbers[:end]
+    return (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens)
 
 
 def packed(data: bytes) -> bytes:
