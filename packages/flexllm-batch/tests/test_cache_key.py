@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from flexllm_batch.cache.key import endpoint_identity, fingerprint_keys, identity_tag
+from flexllm_batch.cache.key import endpoint_identity, fingerprint_key, identity_tag
 from flexllm_core.endpoint import endpoint_from
 from flexllm_core.options import PARAM_NAMES, params_from_options
 from flexllm_core.requests import ChatRequest
@@ -57,7 +57,7 @@ def key(
     request = ChatRequest(
         content, model, params_from_options(params), extra_headers=headers or {}, sample=sample, keep_raw=keep_raw
     )
-    return fingerprint_keys(request.fingerprint(), [identity_tag(endpoint_identity(client))])[0]
+    return fingerprint_key(request.fingerprint(), identity_tag(endpoint_identity(client)))
 
 
 def test_every_param_is_tried() -> None:

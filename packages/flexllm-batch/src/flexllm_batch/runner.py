@@ -105,12 +105,11 @@ class Runner:
         workers = range(max(1, self._window))
         if isinstance(records, AsyncIterator):
             take = _shared(records, self._prepared)
-        elif self._known is not None:
+            return [self._work_async(take) for _ in workers]
+        if self._known is not None:
             self._recalled = RecalledRows(records, self._known, lambda: self.stopped)
             return [self._work_recalled(self._recalled) for _ in workers]
-        else:
-            return [self._work(records) for _ in workers]
-        return [self._work_async(take) for _ in workers]
+        return [self._work(records) for _ in workers]
 
     async def _work(self, records: Iterator[Record]) -> None:
         # All workers share one iterator: they are tasks of one loop, and taking a row never waits.

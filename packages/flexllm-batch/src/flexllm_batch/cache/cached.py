@@ -12,7 +12,7 @@ from decimal import Decimal
 
 from flexllm_batch.cache.entry import Entry, encode_entry, why_not_stored
 from flexllm_batch.cache.joining import Joined, Leading
-from flexllm_batch.cache.key import fingerprint_key, fingerprint_keys, identity_tag
+from flexllm_batch.cache.key import fingerprint_key, identity_tag
 from flexllm_batch.cache.misses import Misses
 from flexllm_batch.cache.store import ResponseStore
 from flexllm_core.errors import InputError, LLMRequestError
@@ -64,14 +64,12 @@ class Cached(ModelWrapper):
         """Answer a request from the store, from an identical call in flight, or by asking."""
         if request.skip_cache:
             return await self.inner.complete(request)
-        joined, fingerprint = self._in_flight(), request.fingerprint()
-        key = (fingerprint, request.keep_raw)
+        joined, key = self._in_flight(), (request.fingerprint(), request.keep_raw)
         turn = joined.lead(key) or await joined.turn(key)
         if not isinstance(turn, Leading):
             return _copy(turn)
         try:
-            missed = self._misses.take(fingerprint, time.monotonic())
-            result = None if missed else await self._stored(request)
+            result = None if self._missed(request) else await self._stored(request)
             if result is None:
                 result = await self.inner.complete(request)
                 self._keep(request, result)
@@ -110,8 +108,7 @@ class Cached(ModelWrapper):
             joined.end(key, turn)
 
     async def _replay_or_ask(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
-        missed = self._misses.take(request.fingerprint(), time.monotonic())
-        known = None if missed else await self._stored(request)
+        known = None if self._missed(request) else await self._stored(request)
         if known is not None:
             for event in replayed(known):
                 yield event
@@ -132,12 +129,7 @@ class Cached(ModelWrapper):
         keys = [fingerprint_key(fingerprint, tag) for fingerprint in fingerprints for tag in self._distinct]
         results: list[ChatCompletionResult | None] = [None] * len(fingerprints)
         self._misses.look(fingerprints)
-        try:
-            values = await self.store.small_values(keys)
-        except BaseException:
-            for fingerprint in fingerprints:
-                self._misses.forget(fingerprint)
-            raise
+        values = await self.store.small_values(keys)
         if values:
             tags = len(self._distinct)
             for place, fingerprint in enumerate(fingerprints):
@@ -148,9 +140,14 @@ class Cached(ModelWrapper):
         self._misses.note(fingerprints, time.monotonic())
         return results
 
+    def _missed(self, request: ChatRequest) -> bool:
+        """Whether it was looked up in vain a moment ago, with others."""
+        return self._misses.take(request.fingerprint(), time.monotonic())
+
     async def _stored(self, request: ChatRequest) -> ChatCompletionResult | None:
         """The answer in the store, if there is one that counts."""
-        entry = await self.store.look_up(fingerprint_keys(request.fingerprint(), self._distinct))
+        fingerprint = request.fingerprint()
+        entry = await self.store.look_up([fingerprint_key(fingerprint, tag) for tag in self._distinct])
         return self._usable(entry, keep_raw=request.keep_raw)
 
     def _usable(self, entry: Entry | None, *, keep_raw: bool) -> ChatCompletionResult | None:

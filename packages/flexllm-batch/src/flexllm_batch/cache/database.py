@@ -7,7 +7,7 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,11 @@ from flexllm_batch.cache.key import KEY_BYTES
 logger = logging.getLogger("flexllm")
 
 DATABASE = "cache.db"
-# Keys and values are given to SQLite as bytearrays: Python's module looks for an adapter of each bytes object, in vain
-# and for longer than all else takes.
-_KEYS_AT_ONCE = 2_000
+_KEYS_AT_ONCE = 1_024
 _ROWS_AT_ONCE = 400  # of two values each: SQLite of old takes 999 in a statement
 
 SMALL = 16 * 1024
-"""Bytes of a value that is read together with others: a few hundred of them take some MB of memory."""
+"""Bytes of a value that is read together with others: a thousand of them take some ten MB, and more on the way."""
 
 BUSY_SECONDS = 5.0
 """How long another process's transaction is waited for."""
@@ -117,11 +115,16 @@ def read_small_values(cache: diskcache.Cache, keys: Sequence[bytes]) -> dict[byt
     now = time.time()
     for part in _parts(cache, keys):
         what = f"group_concat(hex(key) || iif(length(value) <= {SMALL}, hex(value), ''), ' ')"
-        [(text,)] = cache._sql(_select(what, len(part)), (now, *map(bytearray, part))).fetchall()  # noqa: SLF001
+        [(text,)] = cache._sql(_select(what, len(part)), (now, *_blobs(part))).fetchall()  # noqa: SLF001
         for item in text.split(" ") if text else ():
             data = bytes.fromhex(item)
             found[data[:KEY_BYTES]] = data[KEY_BYTES:] or None
     return found
+
+
+def _blobs(values: Iterable[bytes]) -> Iterator[bytearray]:
+    """Values as Python's module takes them soonest: for bytes it seeks an adapter first, longer than all else takes."""
+    return map(bytearray, values)
 
 
 def _parts(cache: diskcache.Cache, keys: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
@@ -147,7 +150,7 @@ def read_values(cache: diskcache.Cache, keys: Sequence[bytes]) -> dict[bytes, by
     found: dict[bytes, bytes] = {}
     now = time.time()
     for part in _parts(cache, keys):
-        found.update(cache._sql(_select("key, value", len(part)), (now, *map(bytearray, part))).fetchall())  # noqa: SLF001
+        found.update(cache._sql(_select("key, value", len(part)), (now, *_blobs(part))).fetchall())  # noqa: SLF001
     return found
 
 
@@ -163,7 +166,7 @@ def write_values(cache: diskcache.Cache, values: Sequence[tuple[bytes, bytes]], 
         for start in range(0, len(values), _ROWS_AT_ONCE):
             part = values[start : start + _ROWS_AT_ONCE]
             query = f"{_INSERT}{','.join(['(?, ?)'] * len(part))}{_REPLACING}"
-            cache._sql(query, (*map(bytearray, chain.from_iterable(part)), now, expires))  # noqa: SLF001
+            cache._sql(query, (*_blobs(chain.from_iterable(part)), now, expires))  # noqa: SLF001
 
 
 def set_aside(directory: Path, reason: str) -> None:

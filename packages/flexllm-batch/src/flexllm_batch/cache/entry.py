@@ -75,7 +75,7 @@ def encode_entry(key: bytes, result: ChatCompletionResult, stored: float) -> byt
 
 
 def _numbers(usage: Usage) -> tuple[int, ...]:
-    """The numbers of a usage, in the order of their fields, without the zeros at their end."""
+    """The numbers of a usage, in the order of their fields: three, and the others up to the last that is not 0."""
     if usage.has_details:
         numbers = _tokens(usage)
         end = len(numbers)

@@ -14,7 +14,7 @@ import diskcache
 
 from flexllm_batch.cache.database import DATABASE, CacheDamagedError, open_database, read_values
 from flexllm_batch.cache.entry import Entry, decode_entry, why_not_stored
-from flexllm_batch.cache.key import fingerprint_keys, identity_tag
+from flexllm_batch.cache.key import fingerprint_key, identity_tag
 from flexllm_batch.items import item_from_line
 from flexllm_core.errors import InputError, JournalError
 
@@ -68,7 +68,7 @@ def find_entry(cache: diskcache.Cache | None, fingerprint: str, identities: list
     """The newest answer to a request of any of the endpoints."""
     if cache is None:
         return None
-    keys = fingerprint_keys(fingerprint, [identity_tag(identity) for identity in identities])
+    keys = [fingerprint_key(fingerprint, identity_tag(identity)) for identity in identities]
     values = read_values(cache, keys)
     found = [entry for key, value in values.items() if (entry := decode_entry(key, value)) is not None]
     return max(found, key=lambda entry: entry.stored, default=None)

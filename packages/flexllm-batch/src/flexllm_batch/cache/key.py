@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from hashlib import blake2b
 
 from flexllm_core.json_codec import encode_json
@@ -32,12 +31,6 @@ def endpoint_identity(client: ProviderClient) -> str:
 def fingerprint_key(fingerprint: str, tag: bytes) -> bytes:
     """The key of a request at an endpoint: the 16 bytes of its fingerprint, then the endpoint's tag."""
     return bytes.fromhex(fingerprint) + tag
-
-
-def fingerprint_keys(fingerprint: str, tags: Sequence[bytes]) -> list[bytes]:
-    """The keys of a request at several endpoints."""
-    question = bytes.fromhex(fingerprint)
-    return [question + tag for tag in tags]
 
 
 def identity_tag(identity: str) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 FRESH = 1.0
@@ -14,18 +15,18 @@ class Misses:
     """Fingerprints with the time of their look-up; each is good for one call."""
 
     def __init__(self) -> None:
-        self._since: dict[str, float | None] = {}  # None while the look-up goes on
+        self._since: dict[str, float] = {}  # long ago while the look-up goes on: no call counts on it
 
     def look(self, fingerprints: Iterable[str]) -> None:
         """These are looked up from now on; `note` says when that was in vain."""
-        self._since.update(dict.fromkeys(fingerprints))
+        self._since.update(dict.fromkeys(fingerprints, -math.inf))
 
     def note(self, fingerprints: Iterable[str], now: float) -> None:
         """Of these, those that were not forgotten since `look` were looked up in vain."""
         since = self._since
         since.update({fingerprint: now for fingerprint in fingerprints if fingerprint in since})
         if len(since) > _MANY:
-            self._since = {key: at for key, at in since.items() if at is None or now - at < FRESH}
+            self._since = {key: at for key, at in since.items() if now - at < FRESH}
 
     def forget(self, fingerprint: str) -> None:
         """There is an answer."""
