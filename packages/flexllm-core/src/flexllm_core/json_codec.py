@@ -1,7 +1,8 @@
 """JSON in and out, fast for what is well formed and right for what is not.
 
-pydantic-core's codec refuses lone surrogates, which servers do produce when a limit cuts an emoji;
-such texts take the standard library's slower way, escaped.
+orjson writes in a third of the time that pydantic-core takes, but only what is plain JSON; pydantic-core reads, as
+orjson would round integers of more than 64 bits, and writes the rest. Neither takes lone surrogates, which servers do
+produce when a limit cuts an emoji; such texts take the standard library's slower way, escaped.
 """
 
 from __future__ import annotations
@@ -10,9 +11,12 @@ import json
 import math
 from typing import Any
 
+import orjson
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from flexllm_core.errors import InputError
+
+_PLAIN = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
 
 MAX_DEPTH = 200
 """How deep decoded JSON may be nested: as deep as pydantic-core reads, so that it can be written again."""
@@ -58,6 +62,14 @@ def encode_json(value: Any) -> bytes:
     Raises:
         InputError: The value holds something that JSON cannot.
     """
+    try:
+        return orjson.dumps(value, None, _PLAIN)
+    except orjson.JSONEncodeError:
+        return _encode_slowly(value)
+
+
+def _encode_slowly(value: Any) -> bytes:
+    """Write what orjson refuses: large integers, keys that are no texts, datetimes, surrogates ..."""
     try:
         return to_json(value, inf_nan_mode="null")
     except (PydanticSerializationError, UnicodeEncodeError):
