@@ -124,6 +124,7 @@ async def test_identical_calls_in_flight_are_one(make_model: Any, open_cache: Op
     assert len(model.asked) == 1
     assert {result.content for result in results} == {results[0].content}
     assert sum(not result.cached for result in results) == 1
+    assert len({id(result.usage) for result in results}) == 1000, "what somebody does to his usage is his own"
 
 
 async def test_without_the_cache_every_call_is_sent(make_server: Any) -> None:

@@ -20,7 +20,7 @@ _DETAILS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Usage:
     """Tokens of one call, in one normal form for all vendors.
 

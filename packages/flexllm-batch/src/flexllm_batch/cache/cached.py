@@ -131,11 +131,10 @@ class Cached(ModelWrapper):
         self._misses.look(fingerprints)
         values = await self.store.small_values(keys)
         if values:
-            tags = len(self._distinct)
-            for place, fingerprint in enumerate(fingerprints):
-                its_keys = keys[place * tags : (place + 1) * tags]
+            keys_of_each = zip(*[iter(keys)] * len(self._distinct), strict=True)
+            for place, its_keys in enumerate(keys_of_each):
                 if not values.keys().isdisjoint(its_keys):
-                    self._misses.forget(fingerprint)
+                    self._misses.forget(fingerprints[place])
                     results[place] = self._usable(self.store.newest(its_keys, values), keep_raw=False)
         self._misses.note(fingerprints, time.monotonic())
         return results
@@ -200,7 +199,8 @@ def _share(error: LLMRequestError, leading: Leading) -> None:
 
 def _copy(result: ChatCompletionResult) -> ChatCompletionResult:
     """The answer that an identical call got, for one that waited for it and paid nothing."""
-    return _free(replace(result), keep_raw=True)
+    usage = None if result.usage is None else replace(result.usage)
+    return _free(replace(result, usage=usage), keep_raw=True)
 
 
 def _free(result: ChatCompletionResult, *, keep_raw: bool) -> ChatCompletionResult:
