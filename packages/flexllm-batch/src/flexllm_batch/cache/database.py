@@ -29,6 +29,9 @@ SMALL = 16 * 1024
 BUSY_SECONDS = 5.0
 """How long another process's transaction is waited for."""
 
+_VALUE = f"iif(length(value) <= {SMALL}, CAST(value AS BLOB), x'')"
+_JOINED = f"group_concat(CAST(key || {_VALUE} AS TEXT), ''), group_concat(length({_VALUE}))"
+
 _SETTINGS: dict[str, Any] = {
     "statistics": 0,
     "tag_index": 0,
@@ -108,17 +111,25 @@ def _check(path: Path) -> None:
 def read_small_values(cache: diskcache.Cache, keys: Sequence[bytes]) -> dict[bytes, bytes | None]:
     """As `read_values`, in one step of SQLite for many keys; None stands for a value that is not small.
 
-    For each row that SQLite gives by itself the thread has to get Python's lock again from a busy event loop. A
-    single text with all of them is made without it.
+    For each row that SQLite gives by itself the thread has to get Python's lock again from a busy event loop. Two
+    texts, of all values behind their keys and of their sizes, are made without it. SQLite takes a blob for a text
+    as it is, whatever is in it.
     """
     found: dict[bytes, bytes | None] = {}
     now = time.time()
+    connection = cache._con  # noqa: SLF001
     for part in _parts(cache, keys):
-        what = f"group_concat(hex(key) || iif(length(value) <= {SMALL}, hex(value), ''), ' ')"
-        [(text,)] = cache._sql(_select(what, len(part)), (now, *_blobs(part))).fetchall()  # noqa: SLF001
-        for item in text.split(" ") if text else ():
-            data = bytes.fromhex(item)
-            found[data[:KEY_BYTES]] = data[KEY_BYTES:] or None
+        connection.text_factory = bytes
+        try:
+            [(values, sizes)] = connection.execute(_select(_JOINED, len(part)), (now, *_blobs(part))).fetchall()
+        finally:
+            connection.text_factory = str
+        start = 0
+        for size in map(int, sizes.split(b",")) if sizes else ():
+            middle = start + KEY_BYTES
+            end = middle + size
+            found[values[start:middle]] = values[middle:end] or None
+            start = end
     return found
 
 

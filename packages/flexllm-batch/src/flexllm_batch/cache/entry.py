@@ -95,24 +95,18 @@ def decode_entry(key: bytes, blob: object) -> Entry | None:
     if not isinstance(blob, bytes) or len(blob) > MAX_ENTRY:
         return None
     try:
-        return _entry(key, _inflated(blob))
-    except (ValueError, zlib.error):
+        data = blob if blob.startswith(_PLAIN) else plain(_inflated(blob))
+        version, stored, *answer = decode_json(data[len(_PLAIN) + len(key) :])
+        if version != FORMAT or not data.startswith(key, len(_PLAIN)):
+            return None
+        return Entry(_result(*answer), float(stored))
+    except (ValueError, TypeError, KeyError, AttributeError, InvalidOperation, zlib.error):
         return None
 
 
 def plain(data: bytes) -> bytes:
     """An entry as the database has it, in the form that takes no time."""
     return _PLAIN + data
-
-
-def _entry(key: bytes, data: bytes) -> Entry:
-    try:
-        version, stored, *answer = decode_json(data[len(key) :])
-        if version != FORMAT or not data.startswith(key):
-            raise ValueError("the entry of another key or version")
-        return Entry(_result(*answer), float(stored))
-    except (TypeError, KeyError, AttributeError, InvalidOperation) as error:
-        raise ValueError(f"not an entry: {error}") from None
 
 
 def _plain_message(content: str | None) -> dict[str, Any]:
@@ -130,8 +124,6 @@ def _is_plain(message: dict[str, Any] | None, content: str | None) -> bool:
 
 
 def _inflated(blob: bytes) -> bytes:
-    if blob.startswith(_PLAIN):
-        return blob[1:]
     if not blob.startswith(_DEFLATED):
         raise ValueError("of another format")
     inflater = zlib.decompressobj()

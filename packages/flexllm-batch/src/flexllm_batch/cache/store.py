@@ -142,8 +142,12 @@ class ResponseStore:
         newest = None
         for key in keys:
             value = values.get(key)
-            entry = decode_entry(key, value) if value is not None else None
-            if entry is not None and self._counts(entry) and (newest is None or entry.stored > newest.stored):
+            if value is None:
+                continue
+            entry = decode_entry(key, value)
+            if entry is None or not self._counts(entry):
+                continue
+            if newest is None or entry.stored > newest.stored:
                 newest = entry
         return newest
 
