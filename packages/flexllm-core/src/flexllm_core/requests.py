@@ -95,6 +95,8 @@ def _plain_text(messages: Messages, model: str | None, params: Mapping[str, Any]
 
     None for any other. A large output is resumed by the fingerprint of each of its rows.
     """
+    if type(messages) is not list or type(params) is not dict or (model is not None and type(model) is not str):
+        return None
     turns = []
     for message in messages:
         if type(message) is not dict or len(message) != _PLAIN_KEYS:
@@ -103,10 +105,9 @@ def _plain_text(messages: Messages, model: str | None, params: Mapping[str, Any]
         if type(content) is not str or type(role) is not str or role not in ROLES:
             return None
         turns.append(f'{{"content":{encode_basestring_ascii(content)},"role":"{role}"}}')
-    if type(messages) is not list or type(params) is not dict or (model is not None and type(model) is not str):
-        return None
     name = "null" if model is None else encode_basestring_ascii(model)
-    return f"[{name},[{','.join(turns)}],{_params_text(params)}]"
+    options = _params_text(params) if params else "{}"
+    return f"[{name},[{','.join(turns)}],{options}]"
 
 
 def _params_text(params: dict[str, Any]) -> str:

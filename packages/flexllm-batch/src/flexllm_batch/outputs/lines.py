@@ -49,7 +49,7 @@ def _add_answer(line: dict[str, Any], result: ChatCompletionResult, *, return_us
     line["model"] = result.model
     line["endpoint"] = result.endpoint
     if result.cost is not None:
-        line["cost"] = float(result.cost)
+        line["cost"] = float(result.cost) if result.cost else 0.0
         if result.cost_source is not None:
             line["cost_source"] = result.cost_source
     if result.reasoning_content:

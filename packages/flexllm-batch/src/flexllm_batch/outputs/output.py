@@ -184,11 +184,7 @@ class OutputFile:
         Raises:
             JournalError: They cannot be written; none of them is in the file then.
         """
-        offset = self.journal.append(b"".join(lines))
-        put = self.offsets.set
-        for index, line in zip(indices, lines, strict=True):
-            put(index, offset)
-            offset += len(line)
+        self.offsets.set_all(indices, self.journal.append(b"".join(lines)), map(len, lines))
         self.scan.lines += len(lines)
 
     def tell(self, say: Callable[[str], object]) -> None:

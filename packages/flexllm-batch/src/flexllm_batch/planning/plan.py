@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -36,14 +36,27 @@ class RowOffsets:
 
     def set(self, index: int, offset: int, *, moved: bool = False) -> None:
         """Say where a row's line is."""
-        values = self._values
-        if index >= len(values):
-            values.frombytes(bytes(8 * (index + _GROWTH - len(values))))
+        values = self._room_for(index)
         if not values[index]:
             self.count += 1
         values[index] = (offset + 1) << 1 | moved
         if moved:
             self.any_moved = True
+
+    def set_all(self, indices: Sequence[int], offset: int, sizes: Iterable[int]) -> None:
+        """Say where the lines of many rows are, which stand behind one another from an offset on."""
+        values = self._room_for(max(indices, default=0))
+        for index, size in zip(indices, sizes, strict=True):
+            if not values[index]:
+                self.count += 1
+            values[index] = (offset + 1) << 1
+            offset += size
+
+    def _room_for(self, index: int) -> array[int]:
+        values = self._values
+        if index >= len(values):
+            values.frombytes(bytes(8 * (index + _GROWTH - len(values))))
+        return values
 
     def get(self, index: int) -> int:
         """The offset of a row's line, or NO_OFFSET."""
