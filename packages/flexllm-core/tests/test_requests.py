@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flexllm_core.errors import InputError
+from flexllm_core.fingerprint import Fingerprints, request_fingerprint
 from flexllm_core.messages import ROLES
 from flexllm_core.options import PARAM_NAMES
-from flexllm_core.requests import ChatRequest, clean_params, request_fingerprint
+from flexllm_core.requests import ChatRequest, clean_params
 
 MESSAGES = [{"role": "user", "content": "hi"}]
 JSON = st.recursive(
@@ -84,6 +85,7 @@ def test_the_fingerprint_is_that_of_the_canonical_json(
     assert ChatRequest(messages, model, params).fingerprint() == wanted
     assert request_fingerprint(messages, model, params) == wanted
     assert request_fingerprint(tuple(messages), model, params) == wanted
+    assert Fingerprints(model, params).of(messages) == wanted
     text = json.dumps([model, messages, params, 3], sort_keys=True, separators=(",", ":"))
     assert request_fingerprint(messages, model, params, 3) == blake2b(text.encode(), digest_size=16).hexdigest()
 

@@ -293,11 +293,10 @@ class Batch:
             self.output.write_all(
                 [outcome.record.index for outcome in outcomes], [self._line(outcome) for outcome in outcomes]
             )
-        count, add = self.rules.should_stop, self.stats.add_result
+        self.rules.count_answers(len(outcomes))
         for outcome in outcomes:
-            count(None)
             if outcome.result is not None:
-                add(outcome.result)
+                self.stats.add_result(outcome.result)
         return self._tell(outcomes, self._on_outcome) if self._on_outcome else None
 
     @staticmethod

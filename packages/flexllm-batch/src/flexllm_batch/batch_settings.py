@@ -12,8 +12,9 @@ from flexllm_batch.inputs.records import Record, RowShape
 from flexllm_batch.outputs.output import OutputFormat
 from flexllm_batch.planning.plan import OnBadRow, ResumeMode
 from flexllm_batch.stop_rules import FailureLimit
+from flexllm_core.fingerprint import Fingerprints, request_fingerprint
 from flexllm_core.options import SaveInput
-from flexllm_core.requests import ChatRequest, request_fingerprint
+from flexllm_core.requests import ChatRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,10 @@ class BatchSettings:
     flush_interval: float = 1.0
     output_format: OutputFormat = "jsonl"
     contract: Contract | None = None
+    _fingerprints: Fingerprints = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_fingerprints", Fingerprints(self.model, self.params))
 
     def request(self, record: Record) -> ChatRequest:
         """The request of a record: its own model and params over the run's."""
@@ -79,6 +84,8 @@ class BatchSettings:
         Raises:
             InputError: It holds something that JSON cannot.
         """
+        if not (record.params or record.model or record.sample or self.sample):
+            return self._fingerprints.of(record.messages)
         return request_fingerprint(
             record.messages, record.model or self.model, self._params(record), record.sample or self.sample
         )

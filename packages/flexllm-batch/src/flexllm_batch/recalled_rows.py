@@ -128,7 +128,7 @@ class RecalledRows:
         if record.error is not None:
             return Outcome(record, error=record.error)
         try:
-            return Outcome(record, key=self._known.fingerprint(record))
+            return Outcome(record, None, self._known.fingerprint(record))
         except Exception as error:  # noqa: BLE001 - the boundary of a row: a fault in it is that row's error
             return Outcome(record, error=error)
 

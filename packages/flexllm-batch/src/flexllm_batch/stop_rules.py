@@ -80,8 +80,7 @@ class StopRules:
     def should_stop(self, error: Exception | None) -> bool:
         """Count an outcome; whether the run ends now."""
         if error is None:
-            self._answered += 1
-            self._network_in_a_row = 0
+            self.count_answers(1)
             return self.kind is not None
         self._failed += 1
         self.only_network_failures &= isinstance(error, LLMConnectionError | NoEndpointAvailableError)
@@ -89,6 +88,11 @@ class StopRules:
         if kind is not None and self.kind is None:
             self.kind, self.stopped_by = kind, error
         return self.kind is not None
+
+    def count_answers(self, count: int) -> None:
+        """Count rows that are answered, of which none ends a run."""
+        self._answered += count
+        self._network_in_a_row = 0
 
     def _kind(self, error: Exception) -> StopKind | None:
         if isinstance(error, NoEndpointAvailableError):

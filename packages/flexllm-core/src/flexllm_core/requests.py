@@ -1,26 +1,18 @@
-"""ChatRequest: what is asked, and the fingerprint that journal and cache know it by."""
+"""ChatRequest: what is asked."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from hashlib import blake2b
-from json.encoder import encode_basestring_ascii
-from math import isfinite
 from typing import Any, Self
 
-from flexllm_core.errors import InputError
-from flexllm_core.messages import ROLES, Messages
+from flexllm_core.fingerprint import request_fingerprint
+from flexllm_core.messages import Messages
 
 NO_MAPPING: Mapping[str, Any] = {}
 
 _FLOATS = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
-_encode = json.JSONEncoder(
-    check_circular=False, ensure_ascii=True, allow_nan=False, sort_keys=True, separators=(",", ":")
-).encode
-_PLAIN_KEYS = 2  # role and content
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,55 +64,6 @@ class ChatRequest:
     def with_params(self, **params: Any) -> ChatRequest:
         """A copy with some params replaced; a value of None removes the param."""
         return replace(self, params=clean_params({**self.params, **params}))
-
-
-def request_fingerprint(messages: Messages, model: str | None, params: Mapping[str, Any], sample: int = 0) -> str:
-    """The fingerprint of a request that is not made yet, as `ChatRequest.fingerprint` has it.
-
-    Raises:
-        InputError: It holds something that JSON cannot.
-    """
-    try:
-        text = None if sample else _plain_text(messages, model, params)
-        if text is None:
-            asked = [model, messages, params]
-            text = _encode([*asked, sample] if sample else asked)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InputError(f"the request cannot be written as JSON: {error}") from None
-    return blake2b(text.encode(), digest_size=16).hexdigest()
-
-
-def _plain_text(messages: Messages, model: str | None, params: Mapping[str, Any]) -> str | None:
-    """What `_encode` makes of a request whose messages are nothing but roles and texts, in a third of its time.
-
-    None for any other. A large output is resumed by the fingerprint of each of its rows.
-    """
-    if type(messages) is not list or type(params) is not dict or (model is not None and type(model) is not str):
-        return None
-    turns = []
-    for message in messages:
-        if type(message) is not dict or len(message) != _PLAIN_KEYS:
-            return None
-        content, role = message.get("content"), message.get("role")
-        if type(content) is not str or type(role) is not str or role not in ROLES:
-            return None
-        turns.append(f'{{"content":{encode_basestring_ascii(content)},"role":"{role}"}}')
-    name = "null" if model is None else encode_basestring_ascii(model)
-    options = _params_text(params) if params else "{}"
-    return f"[{name},[{','.join(turns)}],{options}]"
-
-
-def _params_text(params: dict[str, Any]) -> str:
-    """What `_encode` makes of params, most of which are a few numbers; to set it up takes longer than they do."""
-    parts = []
-    for name in sorted(params):
-        value = params[name]
-        kind = type(value)
-        if type(name) is str and (kind is int or (kind is float and isfinite(value))):
-            parts.append(f"{encode_basestring_ascii(name)}:{value!r}")
-        else:
-            return _encode(params)
-    return f"{{{','.join(parts)}}}"
 
 
 def clean_params(params: Mapping[str, Any]) -> dict[str, Any]:

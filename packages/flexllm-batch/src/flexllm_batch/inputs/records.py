@@ -77,7 +77,7 @@ def read_record(index: int, row: object, shape: RowShape) -> Record:
         record.messages = [{"role": "system", "content": shape.system}, *turns]
     if isinstance(rest.get("params"), dict):
         _take_params(record, rest.pop("params"))
-    record.metadata = {**rest, **record.metadata} if record.metadata else rest
+    record.metadata = rest
     return record
 
 
