@@ -61,12 +61,8 @@ class Usage:
             "completion_tokens": self.completion_tokens,
             "total_tokens": self.total_tokens,
         }
-        if not self.has_details:
-            return out
-        for name in _DETAILS:
-            value: int = getattr(self, name)
-            if value:
-                out[name] = value
+        if self.has_details:
+            out.update((name, value) for name in _DETAILS if (value := getattr(self, name)))
         return out
 
     def __add__(self, other: Usage) -> Usage:

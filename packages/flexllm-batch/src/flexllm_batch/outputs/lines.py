@@ -25,17 +25,20 @@ def saved_input(record: Record, save_input: SaveInput) -> dict[str, Any]:
     return {"input": record.messages[-1:] if save_input == "last" else record.messages}
 
 
+def _begun(record: Record, output: Any, status: str, save_input: SaveInput) -> dict[str, Any]:
+    """What each line begins with, in this order."""
+    line = {"index": record.index, "output": output, "status": status}
+    if save_input:
+        line |= saved_input(record, save_input)
+    line["metadata"] = record.metadata
+    return line
+
+
 def success_line(
     record: Record, result: ChatCompletionResult, key: str, *, save_input: SaveInput, return_usage: bool
 ) -> bytes:
     """The line of an answered row, with its newline."""
-    line: dict[str, Any] = {
-        "index": record.index,
-        "output": result.content,
-        "status": "success",
-        **saved_input(record, save_input),
-        "metadata": record.metadata,
-    }
+    line = _begun(record, result.content, "success", save_input)
     _add_answer(line, result, return_usage=return_usage)
     line["key"] = key
     return encode_json(line) + b"\n"
@@ -73,14 +76,8 @@ def error_line(
     record: Record, error: Exception, key: str | None, *, save_input: SaveInput, return_usage: bool = True
 ) -> bytes:
     """The line of a failed row, with its newline. An answer that was paid for and cannot stand is in it too."""
-    line: dict[str, Any] = {
-        "index": record.index,
-        "output": None,
-        "status": "error",
-        **saved_input(record, save_input),
-        "metadata": record.metadata,
-        "error": error_dict(error),
-    }
+    line = _begun(record, None, "error", save_input)
+    line["error"] = error_dict(error)
     if isinstance(error, LLMRequestError):
         if error.answer is not None:
             line["rejected"] = error.answer.content
@@ -137,19 +134,7 @@ def rewritten(line: dict[str, Any], record: Record, save_input: SaveInput) -> by
     answer = {
         key: value for key, value in line.items() if key not in ("index", "output", "status", "input", "metadata")
     }
-    return (
-        encode_json(
-            {
-                "index": record.index,
-                "output": line.get("output"),
-                "status": "success",
-                **saved_input(record, save_input),
-                "metadata": record.metadata,
-                **answer,
-            }
-        )
-        + b"\n"
-    )
+    return encode_json(_begun(record, line.get("output"), "success", save_input) | answer) + b"\n"
 
 
 def is_output_line(value: object) -> bool:
