@@ -32,6 +32,7 @@ HEAD = 'msgid ""\nmsgstr ""\n"Language: zh_CN\\n"\n"Content-Type: text/plain; ch
 ERRORS_OF = (
     "flexllm_core.endpoint",
     "flexllm_core.thinking",
+    "flexllm_core.config_text",
     "flexllm_core.yaml_reader",
     "flexllm_batch.cost.budgeted",
     "flexllm_batch.outputs.compaction",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -43,8 +44,16 @@ def test_an_unknown_name_is_an_attribute_error():
         importlib.import_module("flexllm").no_such_name  # noqa: B018 - the access is what is tested
 
 
-@pytest.mark.parametrize("program", ["import flexllm", "from flexllm import LLMClient", "import flexllm_cli.app"])
-def test_imports_are_light(program):
+@pytest.mark.parametrize(
+    "program",
+    [
+        "import flexllm",
+        "from flexllm import LLMClient",
+        "import flexllm_cli.app",
+        "from flexllm_core.config import load_config; load_config(env={})",  # there is no file
+    ],
+)
+def test_imports_are_light(program, tmp_path):
     """No provider SDK, price table, tokenizer, data frame, server or HTTP library is loaded unasked."""
     heavy = [
         "genai_prices",
@@ -59,5 +68,6 @@ def test_imports_are_light(program):
         "yaml",
     ]
     check = f"{program}\nimport sys\nprint([name for name in {heavy} if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    environ = os.environ | {"HOME": str(tmp_path), "USERPROFILE": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True, env=environ)
     assert done.stdout.strip() == "[]"

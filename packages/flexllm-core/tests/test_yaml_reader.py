@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flexllm_core.config_text import MAX_BYTES, read_text
 from flexllm_core.errors import ConfigError
-from flexllm_core.yaml_reader import MAX_BYTES, MAX_DEPTH, MAX_NODES, parse_yaml, read_text
+from flexllm_core.yaml_reader import MAX_DEPTH, MAX_NODES, parse_yaml
 
 
 def laughs(item: str, kinds: str) -> str:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from flexllm_core.config_text import read_text
 from flexllm_core.endpoint import EndpointConfig, endpoint_from, first_error, known_endpoint_keys
 from flexllm_core.errors import ConfigError, NotConfiguredError
 from flexllm_core.options import SaveInput, unknown_name_message
@@ -163,8 +164,6 @@ def load_config(path: str | Path | None = None, env: Mapping[str, str] | None = 
         file = _expand_home(path) if path is not None else default_path(env)
     except RuntimeError:  # a container's user may have no home; then there is no file there either
         return Config()
-    from flexllm_core.yaml_reader import read_text  # only who has a file pays for the parser
-
     try:
         text = read_text(file)
     except FileNotFoundError:
@@ -176,7 +175,7 @@ def load_config(path: str | Path | None = None, env: Mapping[str, str] | None = 
 
 def parse_config(text: str, file: Path, env: Mapping[str, str]) -> Config:
     """Check the text of a configuration file; `file` is for the messages."""
-    from flexllm_core.yaml_reader import parse_yaml
+    from flexllm_core.yaml_reader import parse_yaml  # only who has a file pays for the parser
 
     data = parse_yaml(text, str(file))
     if data is None:

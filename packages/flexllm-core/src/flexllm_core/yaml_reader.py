@@ -1,4 +1,4 @@
-"""YAML files that may be hostile: bounded in bytes, depth and nodes, aliases counted as often as they are used.
+"""YAML files that may be hostile: bounded in depth and nodes, aliases counted as often as they are used.
 
 PyYAML's own errors for bad values (an impossible date, a number of thousands of digits) and for deep
 nesting are no YAMLErrors; here every one of them is a ConfigError.
@@ -6,7 +6,6 @@ nesting are no YAMLErrors; here every one of them is a ConfigError.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -14,7 +13,6 @@ import yaml
 from flexllm_core.errors import ConfigError
 from flexllm_core.redact import redact
 
-MAX_BYTES = 1_000_000
 MAX_DEPTH = 50
 MAX_NODES = 50_000
 """Keys and values together: a thousand models are some ten thousand."""
@@ -48,28 +46,6 @@ class _BoundedLoader(yaml.SafeLoader):
         finally:
             self._depth -= 1
         return node
-
-
-def read_text(file: Path) -> str:
-    """The text of a file of at most `MAX_BYTES`; of anything that can be read, a pipe or device included.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ConfigError: It cannot be read, is too large or is not UTF-8.
-    """
-    try:
-        with file.open("rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
-        text = data.decode("utf-8") if len(data) <= MAX_BYTES else None
-    except FileNotFoundError:
-        raise
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{file}: cannot be read: not UTF-8 at byte {error.start}") from None
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{file}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    if text is None:
-        raise ConfigError(f"{file}: a configuration file has at most {MAX_BYTES} bytes")
-    return text
 
 
 def parse_yaml(text: str, where: str) -> Any:

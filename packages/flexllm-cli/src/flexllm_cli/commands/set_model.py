@@ -26,8 +26,8 @@ def set_model(
     from flexllm_cli.atomic_file import write_atomically
     from flexllm_cli.config_edit import with_default
     from flexllm_core.config import default_path, load_config, parse_config
+    from flexllm_core.config_text import read_text
     from flexllm_core.errors import ConfigError, NotConfiguredError
-    from flexllm_core.yaml_reader import read_text
 
     found = load_config(config)
     path = found.path or config or default_path(os.environ)
