@@ -93,6 +93,7 @@ class RecalledRows:
         while not (self._ready or self._exhausted or self._stopped()):
             while len(self._ahead) < AHEAD:
                 self._ahead.append(asyncio.create_task(self._looked_up()))
+            await asyncio.sleep(0)  # it begins, so that the database has work while the rows of the next block end
             looking = self._ahead.popleft()
             late = not looking.done()
             block = await looking

@@ -78,12 +78,15 @@ def _adapter() -> TypeAdapter[list[MessageDict]]:
     return TypeAdapter(list[MessageDict])
 
 
-def _is_plain(message: object) -> bool:
-    """Whether a message is the usual role and text, which needs no schema to be known as good."""
-    if type(message) is not dict or type(message.get("content")) is not str or "tool_calls" in message:
-        return False
-    role = message.get("role")
-    return type(role) is str and role in ROLES
+def _are_plain(messages: list[Any]) -> bool:
+    """Whether all messages are the usual role and text, which needs no schema to be known as good."""
+    for message in messages:
+        if type(message) is not dict or "tool_calls" in message:
+            return False
+        content, role = message.get("content"), message.get("role")
+        if type(content) is not str or type(role) is not str or role not in ROLES:
+            return False
+    return True
 
 
 def normalize_messages(value: MessagesInput) -> list[dict[str, Any]]:
@@ -94,7 +97,7 @@ def normalize_messages(value: MessagesInput) -> list[dict[str, Any]]:
     """
     if isinstance(value, str):
         return [{"role": "user", "content": value}]
-    if type(value) is list and value and all(map(_is_plain, value)):
+    if type(value) is list and value and _are_plain(value):
         return value.copy()
     if isinstance(value, Mapping):
         value = [value]
@@ -104,7 +107,7 @@ def normalize_messages(value: MessagesInput) -> list[dict[str, Any]]:
     messages: list[Any] = list(given)
     if not messages:
         raise InputError("messages is empty; expected at least one message")
-    if not all(map(_is_plain, messages)):
+    if not _are_plain(messages):
         messages = [
             dict(message) if isinstance(message, Mapping) and not isinstance(message, dict) else message
             for message in messages
