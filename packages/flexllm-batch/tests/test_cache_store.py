@@ -361,6 +361,26 @@ async def test_many_keys_are_read_at_once(folder: Path) -> None:
     await store.aclose()
 
 
+@pytest.mark.parametrize("planted", ["'ü' || x'00' || 'é'", "x''", "NULL", "7", "1.5", "zeroblob(300)", "x'ff00fe'"])
+async def test_values_read_together_come_back_whole(folder: Path, planted: str) -> None:
+    """Deflated ones, of any bytes, and whatever somebody has put between them."""
+    keys = [os.urandom(KEY_BYTES) for _ in range(40)]
+    texts = [os.urandom(size * 80).hex() for size in range(40)]
+    store = ResponseStore(ResponseCacheConfig(cache_dir=folder))
+    for key, text in zip(keys, texts, strict=True):
+        store.put(key, entry(key, text or "x"))
+    await store.aclose()
+    with sqlite3.connect(folder / "cache.db") as connection:
+        connection.execute(f"UPDATE Cache SET value = {planted} WHERE key = ?", (keys[20],))
+    connection.close()
+    store = ResponseStore(ResponseCacheConfig(cache_dir=folder))
+    values = await store.small_values(keys)
+    for place, (key, text) in enumerate(zip(keys, texts, strict=True)):
+        found = store.newest((key,), values)
+        assert (found and found.result.content) == (None if place == 20 else text or "x")
+    await store.aclose()
+
+
 async def test_large_values_are_not_read_with_others(folder: Path) -> None:
     """They are told to be there, and a look-up by itself finds them; expired ones are not there."""
     large, gone = b"l" * KEY_BYTES, b"g" * KEY_BYTES
