@@ -87,7 +87,10 @@ def test_the_fingerprint_is_that_of_the_canonical_json(
     assert request_fingerprint(tuple(messages), model, params) == wanted
     assert Fingerprints(model, params).of(messages) == wanted
     text = json.dumps([model, messages, params, 3], sort_keys=True, separators=(",", ":"))
-    assert request_fingerprint(messages, model, params, 3) == blake2b(text.encode(), digest_size=16).hexdigest()
+    wanted = blake2b(text.encode(), digest_size=16).hexdigest()
+    assert request_fingerprint(messages, model, params, 3) == wanted
+    assert request_fingerprint(tuple(messages), model, params, 3) == wanted
+    assert Fingerprints(model, params, 3).of(messages) == wanted
 
 
 @pytest.mark.parametrize("name", sorted(PARAM_NAMES))

@@ -65,7 +65,7 @@ class BatchSettings:
     _fingerprints: Fingerprints = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_fingerprints", Fingerprints(self.model, self.params))
+        object.__setattr__(self, "_fingerprints", Fingerprints(self.model, self.params, self.sample))
 
     def request(self, record: Record) -> ChatRequest:
         """The request of a record: its own model and params over the run's."""
@@ -84,7 +84,7 @@ class BatchSettings:
         Raises:
             InputError: It holds something that JSON cannot.
         """
-        if not (record.params or record.model or record.sample or self.sample):
+        if not (record.params or record.model or record.sample):
             return self._fingerprints.of(record.messages)
         return request_fingerprint(
             record.messages, record.model or self.model, self._params(record), record.sample or self.sample

@@ -28,23 +28,23 @@ def request_fingerprint(messages: Messages, model: str | None, params: Mapping[s
     Raises:
         InputError: It holds something that JSON cannot.
     """
-    if sample:
-        return _digest(_canonical([model, messages, params, sample]))
-    return Fingerprints(model, params).of(messages)
+    return Fingerprints(model, params, sample).of(messages)
 
 
 class Fingerprints:
-    """Fingerprints of many requests with the same model and params, whose JSON is written once.
+    """Fingerprints of many requests with the same model, params and sample number, whose JSON is written once.
 
     Args:
         model: As in `request_fingerprint`.
         params: The same; they must not change any more.
+        sample: The same.
     """
 
-    def __init__(self, model: str | None, params: Mapping[str, Any]) -> None:
+    def __init__(self, model: str | None, params: Mapping[str, Any], sample: int = 0) -> None:
         self._model = model
         self._params = params
-        self._start, self._end = _frame(model, params) or ("", "")
+        self._sample = sample
+        self._frame = _frame(model, params, sample)
 
     def of(self, messages: Messages) -> str:
         """The fingerprint of the request with these messages.
@@ -52,33 +52,32 @@ class Fingerprints:
         Raises:
             InputError: It holds something that JSON cannot.
         """
-        turns = _plain_turns(messages) if self._start else None
-        if turns is None:
-            return _digest(_canonical([self._model, messages, self._params]))
-        return _digest(f"{self._start}{turns}{self._end}")
+        turns = _plain_turns(messages)
+        if turns is None or self._frame is None:
+            text = self._canonical(messages)
+        else:
+            start, end = self._frame
+            text = f"{start}{turns}{end}"
+        return blake2b(text.encode(), digest_size=16).hexdigest()
+
+    def _canonical(self, messages: Messages) -> str:
+        asked = [self._model, messages, self._params]
+        try:
+            return _encode([*asked, self._sample] if self._sample else asked)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InputError(f"the request cannot be written as JSON: {error}") from None
 
 
-def _digest(text: str) -> str:
-    return blake2b(text.encode(), digest_size=16).hexdigest()
-
-
-def _canonical(asked: list[Any]) -> str:
-    try:
-        return _encode(asked)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InputError(f"the request cannot be written as JSON: {error}") from None
-
-
-def _frame(model: str | None, params: Mapping[str, Any]) -> tuple[str, str] | None:
+def _frame(model: str | None, params: Mapping[str, Any], sample: int) -> tuple[str, str] | None:
     """What `_encode` puts before and after the messages; None if the params are nothing for the quick way."""
     if type(params) is not dict or (model is not None and type(model) is not str):
         return None
     try:
-        options = _params_text(params)
+        last = f"{_params_text(params)},{_encode(sample)}" if sample else _params_text(params)
     except (TypeError, ValueError, RecursionError):
         return None  # the slow way says what is wrong
     name = "null" if model is None else encode_basestring_ascii(model)
-    return f"[{name},[", f"],{options}]"
+    return f"[{name},[", f"],{last}]"
 
 
 def _plain_turns(messages: Messages) -> str | None:
