@@ -26,9 +26,9 @@ MODES = {"off": "--no-cache", "all misses": "--cache", "all hits": "--cache"}
 _TIMEOUT = 600.0
 
 
-def measure(command: list[str], mode: str, rows: int, folder: Path, base_url: str) -> float:
-    """Rows per second of a command in one mode; its home, with its cache, is in `folder`."""
-    home, output = folder / Path(command[-1]).name, folder / "out.jsonl"
+def measure(command: list[str], mode: str, rows: int, home: Path, base_url: str) -> float:
+    """Rows per second of a command in one mode; its cache is in `home`, its files are beside that."""
+    folder, output = home.parent, home.parent / "out.jsonl"
     home.mkdir(exist_ok=True)
     for old in folder.glob("out.jsonl*"):
         old.unlink()
@@ -41,7 +41,7 @@ def measure(command: list[str], mode: str, rows: int, folder: Path, base_url: st
     )
     check_output(output, rows)
     speed = rows / usage.seconds
-    print(f"{home.name:>12} {mode:<12} {speed:>9,.0f} rows/s {usage.peak_mib:6.0f} MiB", file=sys.stderr)
+    print(f"{home.name:>15} {mode:<12} {speed:>9,.0f} rows/s {usage.peak_mib:6.0f} MiB", file=sys.stderr)
     return speed
 
 
@@ -49,15 +49,15 @@ def rounds(ours: list[str], old: list[str] | None, arguments: argparse.Namespace
     """The speeds of each contender in each mode; the misses fill the cache for the hits."""
     speeds: dict[tuple[str, str], list[float]] = defaultdict(list)
     with tempfile.TemporaryDirectory(prefix="flexllm-bench-") as name, serving() as base_url:
-        folder = Path(name)
+        home, old_home = Path(name, OURS), Path(name, OLD)
         if old is not None:
-            measure(old, "all misses", arguments.rows, folder, base_url)
+            measure(old, "all misses", arguments.rows, old_home, base_url)
         for _ in range(arguments.repeat):
-            shutil.rmtree(folder / Path(ours[-1]).name, ignore_errors=True)
+            shutil.rmtree(home, ignore_errors=True)
             for mode in MODES:
-                speeds[OURS, mode].append(measure(ours, mode, arguments.rows, folder, base_url))
+                speeds[OURS, mode].append(measure(ours, mode, arguments.rows, home, base_url))
             if old is not None:
-                speeds[OLD, "all hits"].append(measure(old, "all hits", arguments.rows, folder, base_url))
+                speeds[OLD, "all hits"].append(measure(old, "all hits", arguments.rows, old_home, base_url))
     return speeds
 
 
